@@ -1,0 +1,1 @@
+"""Part I: reinforcement learning, one algorithm per file."""
