@@ -1,0 +1,48 @@
+"""`python -m benchmarks list` or `python -m benchmarks NAME [--quick]`."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import sys
+from pathlib import Path
+
+from benchmarks import harness
+
+HERE = Path(__file__).parent
+
+
+def names() -> dict[str, str]:
+    """Each benchmark and the first line of its docstring, read without importing anything."""
+    found = {}
+    for path in sorted(HERE.glob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        if any(isinstance(node, ast.FunctionDef) and node.name == "measure" for node in tree.body):
+            found[path.stem] = (ast.get_docstring(tree) or "").split("\n")[0]
+    return found
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status 0 if every goal was met, 1 if one fell short, 2 for a name that is not there."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("name", metavar="list|NAME")
+    parser.add_argument("--quick", action="store_true", help="fewer seeds, writes nothing")
+    options = parser.parse_args(argv)
+    known = names()
+    if options.name == "list":
+        for name, line in known.items():
+            print(f"{name:18}{line}")
+        return 0
+    if options.name not in known:
+        print(
+            f"no benchmark named {options.name!r}; there are: {', '.join(known)}", file=sys.stderr
+        )
+        return 2
+    module = importlib.import_module(f"benchmarks.{options.name}")
+    met = harness.run(options.name, module.measure, module.judge, options.quick)
+    return 0 if met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""What every benchmark shares: goals, a clock, the record of versions and machine, result files."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+VERSIONED = ("numpy", "torch", "gymnasium", "minatar", "stable-baselines3", "transformers")
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One promise: what is measured, what was promised, what came out, and whether it was met."""
+
+    what: str
+    goal: str
+    measured: str
+    met: bool
+
+
+@dataclass
+class Clock:
+    """Seconds of wall clock and of this process's CPU time, summed over `with` blocks."""
+
+    wall: float = 0.0
+    cpu: float = 0.0
+
+    def __enter__(self) -> Clock:
+        self._start = time.perf_counter(), time.process_time()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.wall += time.perf_counter() - self._start[0]
+        self.cpu += time.process_time() - self._start[1]
+
+
+def one_thread() -> None:
+    """Use one CPU thread everywhere: comparisons on a shared machine mean little otherwise."""
+    import torch
+
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+
+
+def run(
+    name: str, measure: Callable[[bool], dict], judge: Callable[[dict], list[Goal]], quick: bool
+) -> bool:
+    """Measure, print goal against measured, store the result unless quick; True if all was met."""
+    one_thread()
+    with Clock() as clock:
+        result = measure(quick)
+    goals = judge(result)
+    for goal in goals:
+        print(f"{'met   ' if goal.met else 'MISSED'}  {goal.what}")
+        print(f"        goal {goal.goal} | measured {goal.measured}")
+    print(f"{name}: {clock.wall:.0f} s{' (quick: nothing written)' if quick else ''}")
+    if not quick:
+        record = {"benchmark": name, **provenance(), "seconds": round(clock.wall, 1)}
+        record["goals"] = [asdict(goal) for goal in goals]
+        path = write(name, record | result)
+        print(f"wrote {path.relative_to(Path(__file__).parent.parent)}")
+    return all(goal.met for goal in goals)
+
+
+def provenance() -> dict[str, Any]:
+    """When, with what and on what a result was measured."""
+    versions = {"python": platform.python_version()}
+    for package in VERSIONED:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        "versions": versions,
+        "machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()}, one thread",
+    }
+
+
+def write(name: str, record: dict) -> Path:
+    """Store a result, one run per line so that a diff shows which run changed."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    runs = record.pop("runs", [])
+    head = json.dumps(record, indent=1, ensure_ascii=False)[:-2]
+    lines = ",\n  ".join(json.dumps(run) for run in runs)
+    path.write_text(f'{head},\n "runs": [\n  {lines}\n ]\n}}\n', encoding="utf-8")
+    return path
+
+
+def load(name: str) -> dict:
+    """A committed result as a dictionary; its `runs` hold one dictionary per run."""
+    path = RESULTS / f"{name}.json"
+    if not path.exists():
+        raise FileNotFoundError(f"no result named {name!r}: run `python -m benchmarks {name}`")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

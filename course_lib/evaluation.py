@@ -1,0 +1,91 @@
+"""Honest numbers: episodes to evaluate a policy, statistics over seeds, and claims that can fail.
+
+The statistics follow Agarwal et al., "Deep Reinforcement Learning at the Edge of the
+Statistical Precipice" (NeurIPS 2021): the interquartile mean (IQM) ignores a lucky and an
+unlucky quarter of the runs, and an interval says how far another draw of seeds could move it.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+_COMPARISONS = {
+    ">=": (operator.ge, "at least"),
+    ">": (operator.gt, "above"),
+    "<=": (operator.le, "at most"),
+    "<": (operator.lt, "below"),
+    "==": (operator.eq, "equal to"),
+}
+
+
+def evaluate(policy: Callable[[np.ndarray], np.ndarray], envs: Any, episodes: int) -> np.ndarray:
+    """Play whole episodes and return their undiscounted returns, shape (E,).
+
+    `policy` maps observations (N, *obs_shape) to actions (N,). Each of the N environments plays
+    the same number of episodes, so E is `episodes` rounded up to a multiple of N: taking the
+    first E episodes to *end* would favour short ones.
+    """
+    if episodes < 1:
+        raise ValueError(f"episodes must be at least 1, got {episodes}")
+    quota = -(-episodes // envs.num_envs)
+    finished: list[list[float]] = [[] for _ in range(envs.num_envs)]
+    running = np.zeros(envs.num_envs)
+    obs = envs.reset()
+    while min(len(done) for done in finished) < quota:
+        obs, rewards, terminated, truncated, valid = envs.step(policy(obs))
+        running += rewards * valid
+        for i in np.flatnonzero(terminated | truncated):
+            if len(finished[i]) < quota:
+                finished[i].append(float(running[i]))
+            running[i] = 0.0
+    return np.array(finished).ravel()
+
+
+def iqm(values: Sequence[float] | np.ndarray) -> float:
+    """Interquartile mean: the mean of the middle half of the values."""
+    from scipy.stats import trim_mean
+
+    values = np.asarray(values, dtype=float)
+    if values.size == 0:
+        raise ValueError("iqm needs at least one value, got none")
+    return float(trim_mean(values, 0.25, axis=None))
+
+
+def bootstrap_interval(
+    values: Sequence[float] | np.ndarray,
+    statistic: Callable[[np.ndarray], float] = np.mean,
+    confidence: float = 0.95,
+    resamples: int = 5000,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of a statistic over runs: (low, high).
+
+    Resamples the runs with replacement (Efron 1979). With fewer than two runs there is no
+    spread to learn from, so the interval is (nan, nan).
+    """
+    values = np.asarray(values, dtype=float)
+    if values.size < 2:
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(seed)
+    draws = values[rng.integers(0, values.size, size=(resamples, values.size))]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.apply_along_axis(statistic, 1, draws), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def claim(sentence: str, measured: float, comparison: str, goal: float) -> None:
+    """State a claim that this very run must support; raise `AssertionError` if it does not.
+
+    Prints the sentence and the threshold, never the measured number, so that the stored output
+    is the same on every machine that supports the claim.
+    """
+    if comparison not in _COMPARISONS:
+        raise ValueError(f"comparison must be one of {list(_COMPARISONS)}, got {comparison!r}")
+    holds, words = _COMPARISONS[comparison]
+    if not holds(measured, goal):
+        raise AssertionError(f"{sentence}: this run gives {measured:.4g}, not {words} {goal:g}")
+    print(f"✓ {sentence} ({words} {goal:g})")
