@@ -97,14 +97,6 @@ def write(name: str, record: dict) -> Path:
     return path
 
 
-def load(name: str) -> dict:
-    """A committed result as a dictionary; its `runs` hold one dictionary per run."""
-    path = RESULTS / f"{name}.json"
-    if not path.exists():
-        raise FileNotFoundError(f"no result named {name!r}: run `python -m benchmarks {name}`")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def _processor() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():

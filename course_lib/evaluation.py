@@ -7,8 +7,10 @@ unlucky quarter of the runs, and an interval says how far another draw of seeds 
 
 from __future__ import annotations
 
+import json
 import operator
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,6 +45,19 @@ def evaluate(policy: Callable[[np.ndarray], np.ndarray], envs: Any, episodes: in
                 finished[i].append(float(running[i]))
             running[i] = 0.0
     return np.array(finished).ravel()
+
+
+def committed_result(name: str) -> dict[str, Any]:
+    """A committed benchmark result; its `runs` hold one dictionary per run.
+
+    `python -m benchmarks NAME` measures it again and says what it was measured on.
+    """
+    folder = Path(__file__).parent.parent / "benchmarks" / "results"
+    path = folder / f"{name}.json"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.json"))) or "none"
+        raise FileNotFoundError(f"no committed result named {name!r}; there are: {known}")
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def iqm(values: Sequence[float] | np.ndarray) -> float:

@@ -1,0 +1,120 @@
+"""What the learner sees: verdicts, hints, sources and standings, as HTML and as plain text."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from course_lib.classroom.exercise import Verdict
+
+# A mark and a word beside each colour: colour alone must not carry the meaning.
+_LOOKS = {
+    "right": ("✓", "#009E73"),
+    "wrong": ("✗", "#D55E00"),
+    "not attempted": ("○", "#0072B2"),
+    "not reached": ("·", "#777777"),
+    "hint": ("→", "#E69F00"),
+}
+
+
+def show_verdict(name: str, verdict: Verdict, uses_own: bool) -> None:
+    """One card per check: what was found, the failing case, and which version is used next."""
+    if verdict.status == "right":
+        body = ["Right. From here on the notebook uses your version."]
+    elif verdict.status == "not attempted":
+        body = [
+            "Not attempted yet. The notebook goes on with the library's version, so nothing "
+            f"breaks. Replace the `...`, or ask `{name.split('.')[1]}.hint()`."
+        ]
+    else:
+        body = [f"Not yet. {verdict.reason}"]
+        if verdict.case:
+            body.append(f"Case: {verdict.case}")
+        if verdict.expected is not None:
+            body.append(f"Expected: {verdict.expected}")
+            body.append(f"Got: {verdict.got}")
+        version = "your" if uses_own else "the library's"
+        body.append(f"Until it is right the notebook goes on with {version} version.")
+    _display(verdict.status, name, body)
+
+
+def show_hint(name: str, number: int, total: int, text: str) -> None:
+    """One hint, numbered, and how to get the next."""
+    short = name.split(".")[1]
+    more = f"Next: `{short}.hint()`." if number < total else f"Last resort: `{short}.solution()`."
+    _display("hint", f"{name}, hint {number} of {total}", [text, more])
+
+
+def show_source(where: str, source: str) -> None:
+    """The library's source of an answer, highlighted where there is a notebook."""
+    from IPython.display import Code, display
+
+    _display("hint", "The library's version", [f"It stands in `{where}`."])
+    if _in_notebook():
+        display(Code(source, language="python"))
+    else:
+        print(source)
+
+
+def show_progress(rows: list[tuple[str, str, int, int]]) -> None:
+    """A table of (exercise, status, attempts, hints)."""
+    if not rows:
+        _display("not reached", "Progress", ["No exercise has been run in this notebook yet."])
+        return
+    right = sum(status == "right" for _, status, _, _ in rows)
+    title = f"{right} of {len(rows)} exercises right"
+    width = max(len(row[0]) for row in rows)
+    text = [title] + [
+        f"{_LOOKS[status][0]} {name:{width}}  {status}, {attempts} attempts, {hints} hints"
+        for name, status, attempts, hints in rows
+    ]
+    cells = "".join(
+        f"<tr><td style='text-align:left'><code>{name}</code></td>"
+        f"<td style='text-align:left'><b style='color:{_LOOKS[status][1]}'>{_LOOKS[status][0]}</b>"
+        f" {status}</td><td>{attempts}</td><td>{hints}</td></tr>"
+        for name, status, attempts, hints in rows
+    )
+    head = "<tr><th style='text-align:left'>exercise</th><th>status</th>"
+    head += "<th>attempts</th><th>hints</th></tr>"
+    table = f"<table>{head}{cells}</table>"
+    _emit("\n".join(text), _frame("right" if right == len(rows) else "not attempted", title, table))
+
+
+def _display(look: str, title: str, lines: list[str]) -> None:
+    mark = _LOOKS[look][0]
+    plain = f"{mark} {title}: " + "\n  ".join(lines)
+    _emit(plain, _frame(look, title, "".join(f"<div>{_inline(line)}</div>" for line in lines)))
+
+
+def _frame(look: str, title: str, inside: str) -> str:
+    mark, colour = _LOOKS[look]
+    return (
+        f"<div role='status' style='border-left:5px solid {colour};padding:.4em .9em;"
+        f"margin:.3em 0;line-height:1.5'><b><span style='color:{colour}'>{mark}</span> "
+        f"{html.escape(title)}</b>{inside}</div>"
+    )
+
+
+def _inline(text: str) -> str:
+    """Escape, then set what stands between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+
+
+def _emit(plain: str, rich: str) -> None:
+    if _in_notebook():
+        from IPython.display import display
+
+        display({"text/plain": plain, "text/html": rich}, raw=True)
+    else:
+        print(plain)
+
+
+def _in_notebook() -> bool:
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return False
+    shell = get_ipython()
+    return shell is not None and getattr(shell, "kernel", None) is not None

@@ -1,0 +1,131 @@
+"""Exercises that say what went wrong: `@exercise("dqn.td_target")` above a student's function.
+
+The checks run at once, in the student's own kernel. An untouched stub gets a calm note and the
+library's version, so that *Run All* always works. A wrong answer gets the hint for the mistake it
+matches. A right answer is used from there on.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from course_lib.classroom import cards
+from course_lib.classroom.check import Exercise, Verdict, check
+
+
+@dataclass
+class Checked:
+    """What the decorated name is bound to: call it like the function; ask it for help."""
+
+    name: str
+    function: Callable
+    exercise: Exercise
+    verdict: Verdict
+    attempts: int = 0
+    hints_shown: int = 0
+
+    def __post_init__(self) -> None:
+        self.__wrapped__ = self.function
+        self.__doc__ = self.exercise.reference.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    @property
+    def status(self) -> str:
+        return self.verdict.status
+
+    def hint(self, number: int | None = None) -> None:
+        """Show the next hint, or hint `number` (counted from 1); each says more than the last."""
+        total = len(self.exercise.hints)
+        if number is None:
+            number = min(self.hints_shown + 1, total)
+        if not 1 <= number <= total:
+            raise ValueError(f"{self.name} has hints 1 to {total}, got {number}")
+        self.hints_shown = max(self.hints_shown, number)
+        cards.show_hint(self.name, number, total, self.exercise.hints[number - 1])
+
+    def solution(self) -> None:
+        """Show the library's own source for this exercise, and where it stands."""
+        source = inspect.unwrap(self.exercise.reference)
+        file = Path(inspect.getsourcefile(source))
+        root = Path(__file__).parents[2]
+        cards.show_source(
+            f"{file.relative_to(root).as_posix()}, `{source.__name__}`", inspect.getsource(source)
+        )
+
+
+_seen: dict[str, Checked] = {}  # what this kernel has run; the student's standing, nothing else
+
+
+def exercise(name: str, *, keep_mine: bool = False) -> Callable[[Callable], Checked]:
+    """Check the function below at once and bind its name to a version that works.
+
+    `name` is `lesson.exercise`, such as "dqn.td_target". The name is bound to the student's
+    function if it is right, else to the library's; `keep_mine=True` binds the student's function
+    even if it is wrong, to watch what it does.
+    """
+    task = find(name)
+
+    def decorate(function: Callable) -> Checked:
+        if not callable(function):
+            raise TypeError(f"@exercise stands above a function, got {function!r}")
+        verdict = check(function, task)
+        attempted = verdict.status != "not attempted"
+        mine = verdict.status == "right" or (keep_mine and attempted)
+        before = _seen.get(name)
+        checked = Checked(
+            name,
+            function if mine else task.reference,
+            task,
+            verdict,
+            attempts=(before.attempts if before else 0) + attempted,
+            hints_shown=before.hints_shown if before else 0,
+        )
+        _seen[name] = checked
+        cards.show_verdict(name, verdict, uses_own=mine)
+        return checked
+
+    return decorate
+
+
+def progress(lesson: str | None = None) -> None:
+    """List the exercises of this notebook (or of one lesson) and where you stand with each."""
+    lessons = [lesson] if lesson else list(dict.fromkeys(name.split(".")[0] for name in _seen))
+    rows = []
+    for each in lessons:
+        for name in exercises_of(each):
+            seen = _seen.get(f"{each}.{name}")
+            if seen is None:
+                rows.append((f"{each}.{name}", "not reached", 0, 0))
+            else:
+                rows.append((seen.name, seen.status, seen.attempts, seen.hints_shown))
+    cards.show_progress(rows)
+
+
+def exercises_of(lesson: str) -> dict[str, Exercise]:
+    """The exercises of a lesson in the order in which its file defines them."""
+    import course_lib.exercises as room
+
+    known = sorted(module.name for module in pkgutil.iter_modules(room.__path__))
+    if lesson not in known:
+        raise KeyError(f"no lesson named {lesson!r}; there are: {', '.join(known)}")
+    module = importlib.import_module(f"course_lib.exercises.{lesson}")
+    return {name: value for name, value in vars(module).items() if isinstance(value, Exercise)}
+
+
+def find(name: str) -> Exercise:
+    """The exercise called `lesson.exercise`; a misspelt name gets the nearest ones."""
+    lesson, _, short = name.partition(".")
+    known = exercises_of(lesson)
+    if short not in known:
+        near = difflib.get_close_matches(short, known, n=1) or list(known)
+        raise KeyError(f"no exercise named {name!r}; did you mean {f'{lesson}.{near[0]}'!r}?")
+    return known[short]

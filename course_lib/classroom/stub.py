@@ -1,0 +1,53 @@
+"""Tell an untouched stub from an answer by reading its source, without running it."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
+
+
+def is_untouched(function: Callable) -> bool:
+    """True where the body still holds a placeholder: `...`, or nothing but `pass`/`return None`.
+
+    A half-written answer that still has a `...` in it counts as untouched. `...` used as an
+    index (`x[..., 0]`) is code. Where no source can be found the function counts as an answer.
+    """
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return False
+    definition = next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)), None)
+    if definition is None:
+        return False
+    body = [node for node in definition.body if not _is_docstring(node)]
+    return all(_is_nothing(node) for node in body) or any(
+        _has_placeholder(node) for node in ast.walk(definition)
+    )
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def _is_nothing(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Return):
+        return node.value is None or (
+            isinstance(node.value, ast.Constant) and node.value.value is None
+        )
+    if isinstance(node, ast.Raise):
+        error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+        return isinstance(error, ast.Name) and error.id == "NotImplementedError"
+    return isinstance(node, ast.Pass)
+
+
+def _has_placeholder(node: ast.AST) -> bool:
+    value = (
+        node.value if isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign | ast.Return) else None
+    )
+    return isinstance(value, ast.Constant) and value.value is Ellipsis
