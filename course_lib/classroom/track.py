@@ -1,0 +1,364 @@
+"""Drive a training generator: progress, a time budget, an interrupt that keeps the agent.
+
+Every `train(...)` of the library is a generator that yields one record (a dict of floats) per
+update and improves its agent in place. `track` pulls the records, shows the ones that matter and
+returns all of them as a `History`. Training itself stays free of printing and plotting.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+_DRAW_EVERY = 0.2  # seconds between two pictures of the progress
+_DRAW_SHARE = 0.005  # drawing may take this share of the run at most
+_BLOCKS = "▁▂▃▄▅▆▇█"
+_REASONS = {
+    "running": "running",
+    "finished": "finished",
+    "time budget": "stopped at the time budget",
+    "interrupted": "interrupted; what was learned is kept",
+    "error": "stopped by an error",
+}
+
+
+class History:
+    """What a training run reported: one float array per metric, all of one length.
+
+    `history["return"]` is the column, shape (updates,). Entries that a record lacked are NaN.
+    The column `steps` counts environment steps where the generator reports them, else updates.
+    The column `seconds` is the wall-clock time since the start of the run.
+    `stopped` says why the run ended: "finished", "time budget" or "interrupted".
+    """
+
+    def __init__(
+        self,
+        columns: Mapping[str, Sequence[float] | np.ndarray],
+        label: str = "Training",
+        stopped: str = "finished",
+    ):
+        self.columns = {k: np.asarray(v, dtype=np.float64) for k, v in columns.items()}
+        lengths = {k: v.shape for k, v in self.columns.items()}
+        if len(set(lengths.values())) > 1 or any(len(s) != 1 for s in lengths.values()):
+            raise ValueError(f"columns must be 1-d and of one length, got shapes {lengths}")
+        self.label = label
+        self.stopped = stopped
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.columns:
+            raise KeyError(f"no metric {name!r}; this history has: {', '.join(self.columns)}")
+        return self.columns[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.columns
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
+    def __repr__(self) -> str:
+        return f"History({len(self)} records of {', '.join(self.columns)}; {self.stopped})"
+
+    def last(self, name: str) -> float:
+        """The latest value of a metric that is not NaN; NaN when there is none."""
+        values = self[name]
+        finite = values[~np.isnan(values)]
+        return float(finite[-1]) if len(finite) else math.nan
+
+    def smoothed(self, name: str, window: int) -> np.ndarray:
+        """The metric averaged over the last `window` records, NaN entries left out."""
+        return smooth(self[name], window)
+
+    def plot(self, y: str = "return", *, x: str = "steps", smooth: int = 1, ax=None):
+        """Draw one metric over another and return the matplotlib Axes."""
+        from course_lib.classroom import plots
+
+        return plots.learning_curves({self.label: [self]}, x=x, y=y, smooth=smooth, ax=ax)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the history as standard JSON (NaN as null, infinities as strings)."""
+        path = Path(path)
+        columns = {k: [_to_json(v) for v in column] for k, column in self.columns.items()}
+        record = {"label": self.label, "stopped": self.stopped, "columns": columns}
+        path.write_text(json.dumps(record, allow_nan=False) + "\n", encoding="utf-8")
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> History:
+        """Read a history that `save` wrote."""
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        columns = {
+            k: [math.nan if v is None else float(v) for v in column]
+            for k, column in record["columns"].items()
+        }
+        return cls(columns, record["label"], record["stopped"])
+
+
+def smooth(values: Sequence[float] | np.ndarray, window: int) -> np.ndarray:
+    """Mean over the last `window` entries at each position, shape (T,) -> (T,).
+
+    NaN entries are left out of the means; a position whose whole window is NaN stays NaN.
+    The mean looks back only, so that a smoothed curve never shows success before it happened.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if window < 1:
+        raise ValueError(f"window must be at least 1, got {window}")
+    if window == 1 or len(values) == 0:
+        return values.copy()
+    view = np.lib.stride_tricks.sliding_window_view(
+        np.concatenate([np.full(window - 1, np.nan), values]), window
+    )
+    counts = (~np.isnan(view)).sum(axis=1)
+    return np.where(counts > 0, np.nansum(view, axis=1) / np.maximum(counts, 1), np.nan)
+
+
+def track(
+    updates: Iterator[Mapping[str, float]],
+    *,
+    total_steps: int | None = None,
+    seconds: float | None = None,
+    show: Sequence[str] = ("return", "loss"),
+    label: str = "Training",
+) -> History:
+    """Pull a training generator to its end and return its `History`.
+
+    The run ends when the generator does, when `seconds` of wall-clock time have passed, or when
+    you interrupt it (the stop button, Ctrl-C). In each case the agent keeps what it learned and
+    you get every record so far; `history.stopped` says which it was. An error inside the
+    generator is raised again.
+
+    Args:
+        updates: a generator such as `dqn.train(...)`; each item is a dict of floats.
+        total_steps: length of the bar, in the unit of the records' "steps" (updates where a
+            record has none). It measures progress only and stops nothing.
+        seconds: time budget. The update in which it runs out is completed.
+        show: the metrics beside the bar; the first one gets a sparkline.
+        label: name of the run, used in the bar and in plots.
+    """
+    if seconds is not None and seconds <= 0:
+        raise ValueError(f"seconds must be positive, got {seconds}")
+    if isinstance(show, str):
+        raise ValueError(f"show must be a sequence of metric names, got the string {show!r}")
+    progress = _Progress(total_steps, seconds, tuple(show), label)
+    stopped = "finished"
+    try:
+        for record in updates:
+            progress.add(record)
+            if seconds is not None and progress.elapsed >= seconds:
+                stopped = "time budget"
+                break
+    except KeyboardInterrupt:
+        stopped = "interrupted"
+    except BaseException:
+        progress.finish("error")
+        raise
+    finally:
+        if hasattr(updates, "close"):  # lets the generator release what it holds
+            updates.close()
+    progress.finish(stopped)
+    return History(progress.columns, label, stopped)
+
+
+class _Progress:
+    """Collects the records and shows how far the run is."""
+
+    def __init__(self, total, seconds, show, label):
+        self.total, self.seconds, self.show, self.label = total, seconds, show, label
+        self.columns: dict[str, list[float]] = {"steps": [], "seconds": []}
+        self.count = 0
+        self.elapsed = 0.0
+        self.start = time.perf_counter()
+        self.next_draw = _DRAW_EVERY
+        self.view = _NotebookView() if _in_notebook() else _TerminalView(total, label)
+        self.view.draw(self, "running")
+
+    def add(self, record: Mapping[str, float]) -> None:
+        self.elapsed = time.perf_counter() - self.start
+        row = {"steps": self.count + 1, "seconds": self.elapsed, **record}
+        for name, value in row.items():
+            column = self.columns.get(name)
+            if column is None:  # a metric that appears late: NaN until now
+                column = self.columns[name] = [math.nan] * self.count
+            column.append(_number(name, value))
+        self.count += 1
+        if len(row) < len(self.columns):
+            for column in self.columns.values():
+                if len(column) < self.count:
+                    column.append(math.nan)
+        if self.elapsed >= self.next_draw:
+            self.view.draw(self, "running")
+            cost = time.perf_counter() - self.start - self.elapsed
+            self.next_draw = self.elapsed + max(_DRAW_EVERY, cost / _DRAW_SHARE)
+
+    def finish(self, stopped: str) -> None:
+        # An interrupt can fall inside `add`: cut all columns back to the complete records.
+        complete = min(len(c) for c in self.columns.values())
+        for column in self.columns.values():
+            del column[complete:]
+        self.count = complete
+        self.elapsed = time.perf_counter() - self.start
+        self.view.draw(self, stopped)
+        self.view.close()
+
+    @property
+    def steps(self) -> int:
+        return int(self.columns["steps"][-1]) if self.count else 0
+
+    @property
+    def fraction(self) -> float | None:
+        """How far the run is, by steps or by time, whichever ends it first."""
+        parts = []
+        if self.total:
+            parts.append(self.steps / self.total)
+        if self.seconds:
+            parts.append(self.elapsed / self.seconds)
+        return min(1.0, max(parts)) if parts else None
+
+    def counts(self, state: str) -> str:
+        """Steps and time in words."""
+        steps = f"{self.steps:,}"
+        if self.total:
+            steps += f" of {self.total:,}"
+        text = f"{steps} steps · {_duration(self.elapsed)}"
+        if state == "running" and self.fraction:
+            text += f", about {_duration(self.elapsed / self.fraction - self.elapsed)} left"
+        return text
+
+    def metrics(self) -> list[tuple[str, str, str]]:
+        """Name, latest value and sparkline (first metric only) of the metrics to show."""
+        rows = []
+        for name in self.show:
+            column = self.columns.get(name)
+            if column:
+                recent = next((v for v in reversed(column[-2000:]) if v == v), math.nan)
+                rows.append((name, _short(recent), "" if rows else sparkline(column)))
+        return rows
+
+
+class _NotebookView:
+    """One output cell, updated in place; its last state is what the notebook stores."""
+
+    def __init__(self):
+        self.handle = None
+
+    def draw(self, progress: _Progress, state: str) -> None:
+        from IPython.display import display
+
+        bundle = {"text/plain": _as_text(progress, state), "text/html": _as_html(progress, state)}
+        if self.handle is None:
+            self.handle = display(bundle, raw=True, display_id=True)
+        else:
+            self.handle.update(bundle, raw=True)
+
+    def close(self) -> None:
+        pass
+
+
+class _TerminalView:
+    """A tqdm bar on stderr; silent when stderr is not a terminal."""
+
+    def __init__(self, total, label):
+        from tqdm import tqdm
+
+        self.bar = tqdm(
+            total=total, desc=label, unit=" steps", file=sys.stderr, disable=None, mininterval=0
+        )
+
+    def draw(self, progress: _Progress, state: str) -> None:
+        text = ", ".join(f"{n} {v} {s}".rstrip() for n, v, s in progress.metrics())
+        if state != "running":
+            text = f"{text} ({_REASONS[state]})" if text else _REASONS[state]
+        self.bar.set_postfix_str(text, refresh=False)
+        self.bar.n = progress.steps
+        self.bar.refresh()
+
+    def close(self) -> None:
+        self.bar.close()
+
+
+def sparkline(values: Sequence[float], width: int = 24) -> str:
+    """A curve in block characters, lowest value to highest; NaN entries are skipped."""
+    size = max(1, math.ceil(len(values) / width))
+    means = []
+    for start in range(0, len(values), size):
+        # At most 16 entries per block: the cost stays the same however long the run is.
+        part = [v for v in values[start : start + size : max(1, size // 16)] if math.isfinite(v)]
+        if part:
+            means.append(sum(part) / len(part))
+    if len(means) < 2:
+        return ""
+    low, high = min(means), max(means)
+    scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BLOCKS[round((m - low) * scale)] for m in means)
+
+
+def _as_text(progress: _Progress, state: str) -> str:
+    lines = [f"{progress.label}: {_REASONS[state]} · {progress.counts(state)}"]
+    metrics = progress.metrics()
+    if metrics:
+        lines.append("   ".join(f"{n} {v} {s}".rstrip() for n, v, s in metrics))
+    return "\n".join(lines)
+
+
+def _as_html(progress: _Progress, state: str) -> str:
+    fraction = progress.fraction
+    if fraction is None:
+        fraction = 0.0 if state == "running" else 1.0
+    if state == "finished":
+        fraction = 1.0
+    cells = " &emsp; ".join(
+        f"{html.escape(n)} <b>{v}</b> {s}".rstrip() for n, v, s in progress.metrics()
+    )
+    label, reason = html.escape(progress.label), _REASONS[state]
+    return (
+        '<div style="line-height: 1.6; max-width: 46em">'
+        f'<div><b>{label}</b> <progress value="{fraction:.3f}" max="1" style="width: 12em" '
+        f'title="{label}: {fraction:.0%}">{fraction:.0%}</progress> '
+        f"{reason} · {progress.counts(state)}</div>"
+        f"<div>{cells}</div></div>"
+    )
+
+
+def _in_notebook() -> bool:
+    """True inside a Jupyter kernel, whose front end can update a display."""
+    if "IPython" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    return hasattr(get_ipython(), "kernel")
+
+
+def _number(name: str, value: float) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        kind = type(value).__name__
+        raise TypeError(f"a record holds numbers only, got {name} of type {kind}") from None
+
+
+def _short(value: float) -> str:
+    if not math.isfinite(value):
+        return "-" if math.isnan(value) else str(value)
+    if value == 0 or 0.01 <= abs(value) < 1e5:
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:.1e}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
+def _to_json(value: float) -> float | str | None:
+    if math.isfinite(value):
+        return float(value)
+    return None if math.isnan(value) else str(float(value))
