@@ -47,6 +47,13 @@ def evaluate(policy: Callable[[np.ndarray], np.ndarray], envs: Any, episodes: in
     return np.array(finished).ravel()
 
 
+def success_rate(returns: np.ndarray, goal: float) -> float:
+    """The share of episodes whose return (E,) reaches the goal: between 0 and 1."""
+    if len(returns) == 0:
+        raise ValueError("success_rate needs at least one episode, got none")
+    return float((np.asarray(returns) >= goal).mean())
+
+
 def committed_result(name: str) -> dict[str, Any]:
     """A committed benchmark result; its `runs` hold one dictionary per run.
 

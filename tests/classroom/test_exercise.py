@@ -1,0 +1,190 @@
+"""The student's side: what is bound, what is shown, and what each kind of fault is told."""
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from course_lib.classroom import check as checking
+from course_lib.classroom.check import Case, Exercise, Mistake, check
+from course_lib.classroom.exercise import exercise, exercises_of, find, progress
+
+
+def scale(x, k):
+    """Multiply x (B,) by k."""
+    return x * k
+
+
+def scale_cases(rng):
+    x = rng.normal(size=3)
+    return [
+        Case("by hand", (np.array([1.0, -2.0]), 3.0), np.array([3.0, -6.0])),
+        Case("random", (x, 2.0), np.array([2 * v for v in x.tolist()])),
+    ]
+
+
+SCALE = Exercise(
+    scale,
+    scale_cases,
+    (Mistake("adds", lambda x, k: x + k, "You added k: multiply by it."),),
+    ("Think of a product.", "`x * k`"),
+)
+
+
+def in_place(x, k):
+    x *= k
+    return x
+
+
+def loops(x, k):
+    while True:
+        pass
+
+
+def swallows(x, k):
+    while True:
+        try:
+            x = x + 0
+        except Exception:
+            pass
+
+
+def leaves(x, k):
+    raise SystemExit
+
+
+@pytest.mark.parametrize(
+    ("answer", "part"),
+    [
+        (lambda x, k: x + k, "You added k"),
+        (lambda x, k: (x * k)[:, None], "shape"),
+        (lambda x, k: (x * k).astype(int), "kind of number"),
+        (lambda x, k: x * k * float("nan"), "NaN"),
+        (lambda x, k: -x * k, "values are off"),
+        (lambda x, k: (x * k).tolist(), "NumPy array"),
+        (lambda x, k: torch.as_tensor(x) * k, "NumPy array"),
+        (lambda x, k: x / (k - k).shape, "raised AttributeError"),
+        (lambda x: x, "called with (x, k)"),
+        (lambda x, k: print(end=""), "returned None"),
+        (in_place, "changed its inputs"),
+        (leaves, "raised SystemExit"),
+    ],
+)
+def test_each_fault_has_its_own_sentence(answer, part):
+    verdict = check(answer, SCALE)
+    assert verdict.status == "wrong"
+    assert part in verdict.reason
+
+
+@pytest.mark.parametrize("endless", [loops, swallows])
+def test_an_endless_loop_is_stopped_and_named(endless, monkeypatch):
+    monkeypatch.setattr(checking, "SECONDS", 0.2)
+    verdict = check(endless, SCALE)
+    assert verdict.status == "wrong"
+    assert "never ends" in verdict.reason
+    time.sleep(0.3)  # a stray interrupt would surface here
+    assert check(scale, SCALE).status == "right"
+
+
+def stub_dots(x, k):
+    """Multiply."""
+    ...
+
+
+def stub_pass(x, k):
+    pass
+
+
+def stub_none(x, k):
+    return None
+
+
+def stub_raises(x, k):
+    raise NotImplementedError
+
+
+def stub_half(x, k):
+    product = ...  # your code here
+    return product
+
+
+@pytest.mark.parametrize("stub", [stub_dots, stub_pass, stub_none, stub_raises, stub_half])
+def test_every_kind_of_stub_is_not_attempted(stub):
+    assert check(stub, SCALE).status == "not attempted"
+
+
+def test_an_ellipsis_used_as_an_index_is_an_answer():
+    def answer(x, k):
+        return x[..., :] * k
+
+    assert check(answer, SCALE).status == "right"
+
+
+def test_the_verdict_shows_the_failing_case():
+    verdict = check(lambda x, k: -x * k, SCALE)
+    assert "by hand" in verdict.case and "k=3" in verdict.case
+    assert verdict.expected == "[ 3. -6.]" and verdict.got == "[-3.  6.]"
+
+
+def test_a_right_answer_is_bound_a_wrong_one_is_not(capsys):
+    @exercise("start_here.discounted_return")
+    def mine(rewards, gamma):
+        return float(sum(r * gamma**t for t, r in enumerate(rewards)))
+
+    assert mine.status == "right" and mine.function.__name__ == "mine"
+
+    @exercise("start_here.discounted_return")
+    def wrong(rewards, gamma):
+        return float(sum(rewards))
+
+    assert wrong([0.0, 1.0], 0.5) == 0.5
+    assert "discount" in capsys.readouterr().out
+
+    @exercise("start_here.discounted_return", keep_mine=True)
+    def kept(rewards, gamma):
+        return float(sum(rewards))
+
+    assert kept([0.0, 1.0], 0.5) == 1.0
+
+    @exercise("start_here.discounted_return")
+    def untouched(rewards, gamma): ...
+
+    assert untouched.status == "not attempted" and untouched([0.0, 1.0], 0.5) == 0.5
+    assert untouched.attempts == 3
+
+
+def test_hints_come_one_at_a_time_and_the_solution_is_the_library(capsys):
+    @exercise("start_here.success_rate")
+    def success_rate(returns, goal): ...
+
+    capsys.readouterr()
+    success_rate.hint()
+    first = capsys.readouterr().out
+    success_rate.hint()
+    second = capsys.readouterr().out
+    assert "hint 1 of 3" in first and "hint 2 of 3" in second
+    with pytest.raises(ValueError, match="hints 1 to 3, got 9"):
+        success_rate.hint(9)
+    success_rate.solution()
+    shown = capsys.readouterr().out
+    assert "course_lib/evaluation.py" in shown and "def success_rate" in shown
+
+
+def test_progress_lists_every_exercise_of_the_lesson(capsys):
+    @exercise("start_here.success_rate")
+    def success_rate(returns, goal):
+        return float((returns >= goal).mean())
+
+    capsys.readouterr()
+    progress("start_here")
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in exercises_of("start_here"))
+    assert "right" in shown
+
+
+def test_a_misspelt_name_gets_the_nearest_one():
+    with pytest.raises(KeyError, match=r"start_here\.success_rate"):
+        find("start_here.sucess_rate")
+    with pytest.raises(KeyError, match="start_here"):
+        find("nowhere.x")
