@@ -33,8 +33,10 @@ from gymnasium.vector import AutoresetMode
 MINATAR_TIME_LIMIT = 1000
 # One colour per channel, drawn in this order; colour-blind safe (Okabe and Ito).
 _PALETTE = np.array(
-    [(240, 240, 240), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)]
-    + [(0, 114, 178), (213, 94, 0), (204, 121, 167), (153, 153, 153), (120, 94, 240)],
+    [
+        *[(240, 240, 240), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)],
+        *[(0, 114, 178), (213, 94, 0), (204, 121, 167), (153, 153, 153), (120, 94, 240)],
+    ],
     dtype=np.uint8,
 )
 
