@@ -1,1 +1,1 @@
-"""One file per command of `python -m course_lib`."""
+"""The commands behind `python -m course_lib`, one file each."""
