@@ -13,7 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
 VERSIONED = ("numpy", "torch", "gymnasium", "minatar", "stable-baselines3", "transformers")
 
 
@@ -67,7 +68,7 @@ def run(
         record = {"benchmark": name, **provenance(), "seconds": round(clock.wall, 1)}
         record["goals"] = [asdict(goal) for goal in goals]
         path = write(name, record | result)
-        print(f"wrote {path.relative_to(Path(__file__).parent.parent)}")
+        print(f"wrote {path.relative_to(ROOT)}")
     return all(goal.met for goal in goals)
 
 

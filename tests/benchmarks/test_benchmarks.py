@@ -1,0 +1,52 @@
+"""The one interface of the benchmarks, and the committed results behind every stated figure."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks import harness
+from benchmarks.harness import Goal
+
+RESULTS = sorted(harness.RESULTS.glob("*.json"))
+
+
+def test_list_names_every_benchmark_with_a_line(capsys):
+    assert command.main(["list"]) == 0
+    listed = capsys.readouterr().out
+    for name in command.names():
+        assert name in listed
+    assert all(line for line in command.names().values())
+
+
+def test_an_unknown_name_is_a_sentence_and_status_2(capsys):
+    assert command.main(["nothing"]) == 2
+    assert "no benchmark named 'nothing'; there are:" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_a_committed_result_says_where_it_comes_from(path):
+    result = json.loads(path.read_text(encoding="utf-8"))
+    assert path.stem in command.names(), "a result without its script cannot be reproduced"
+    for key in ("date", "versions", "machine", "seeds", "runs", "goals"):
+        assert result.get(key), key
+    assert all(set(goal) == {"what", "goal", "measured", "met"} for goal in result["goals"])
+
+
+@pytest.mark.parametrize(("met", "quick"), [(True, False), (False, False), (True, True)])
+def test_run_writes_unless_quick_and_reports_what_fell_short(
+    met, quick, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(harness, "RESULTS", tmp_path / "benchmarks" / "results")
+    monkeypatch.setattr(harness, "ROOT", tmp_path)
+    (tmp_path / "benchmarks").mkdir()
+    goals = [Goal("it learns", ">= 475", "480", met)]
+    result = {"seeds": [0], "runs": [{"seed": 0, "return": 480.0}]}
+    assert harness.run("sample", lambda quick: dict(result), lambda _: goals, quick) is met
+    assert ("MISSED" in capsys.readouterr().out) is (not met)
+    written = Path(tmp_path / "benchmarks" / "results" / "sample.json")
+    assert written.exists() is (not quick)
+    if not quick:
+        record = json.loads(written.read_text(encoding="utf-8"))
+        assert record["runs"] == result["runs"] and record["goals"][0]["met"] is met
