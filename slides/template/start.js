@@ -1,0 +1,29 @@
+// Set the formulas first, while every slide is laid out and can be measured; only then let
+// reveal.js hide all slides but one. With ?print in the address nothing is hidden: the page is
+// then a plain stack of slides, one per sheet.
+(function () {
+  const root = document.documentElement;
+  const deck = document.getElementById('deck');
+  const slides = document.getElementById('slides');
+  const print = new URLSearchParams(location.search).has('print');
+
+  async function present() {
+    deck.classList.add('reveal');
+    slides.classList.add('slides');
+    await Reveal.initialize({
+      width: 1280, height: 720, margin: 0, minScale: 0.1, maxScale: 6,
+      center: false, display: 'flex', hash: true, transition: 'none', controls: false,
+      progress: true, pdfSeparateFragments: false, plugins: [RevealNotes],
+    });
+  }
+
+  async function start() {
+    await MathJax.startup.promise;
+    await Promise.all(Array.from(document.images, (image) => image.decode().catch(() => null)));
+    root.classList.add(print ? 'print' : 'present');
+    if (!print) await present();
+    root.classList.add('ready');
+  }
+
+  start();
+})();
