@@ -39,7 +39,7 @@ LABELS = {
 }
 
 STYLE = {
-    "figure.figsize": (8.0, 4.5),
+    "figure.figsize": (8.0, 5.0),
     "figure.dpi": 110,
     "figure.constrained_layout.use": True,
     "font.size": 13,
@@ -133,31 +133,37 @@ def learning_curves(
         seeds = [seeds] if isinstance(seeds, History) else list(seeds)
         grid, curves = align_curves(seeds, x=x, y=y, smooth=smooth)
         middle, low, high = curve_band(curves, band)
-        most = max(most, len(curves))
-        colour, line = COLORS[i % len(COLORS)], LINES[i % len(LINES)]
-        count = f" ({len(curves)} seeds)" if len(curves) > 1 else ""
-        # Markers sit at different places on different curves, so that they never hide each other.
-        every = max(1, len(grid) // 8)
-        ax.plot(
-            grid,
-            middle,
-            color=colour,
-            linestyle=line,
-            marker=MARKERS[i % len(MARKERS)],
-            markersize=7,
-            markevery=(min(len(grid) - 1, every * (i % 4) // 4), every),
-            label=f"{name}{count}",
-            zorder=3,
-        )
+        look = {"color": COLORS[i % len(COLORS)], "linestyle": LINES[i % len(LINES)]}
+        if len(runs) > 1:
+            # Markers sit at different places on different curves: they never hide each other.
+            every = max(1, len(grid) // 8)
+            look["markevery"] = (min(len(grid) - 1, every * (i % 4) // 4), every)
+            look["marker"] = MARKERS[i % len(MARKERS)]
         if len(curves) > 1:
-            ax.fill_between(grid, low, high, color=colour, alpha=0.18, linewidth=0, zorder=2)
+            most = len(curves)
+            name = f"{name} ({len(curves)} seeds)"
+            ax.fill_between(grid, low, high, color=look["color"], alpha=0.18, lw=0, zorder=2)
+        elif smooth > 1:  # what the smoothing hides
+            raw = align_curves(seeds, x=x, y=y)[1][0]
+            ax.plot(grid, raw, color=look["color"], alpha=0.3, linewidth=1, zorder=2)
+        ax.plot(grid, middle, **look, markersize=7, label=name, zorder=3)
     if goal is not None:
         _goal_line(ax, goal)
     ax.set_xlabel(LABELS.get(x, x))
     ax.set_ylabel(LABELS.get(y, y))
     ax.xaxis.set_major_formatter(FuncFormatter(_thousands))
     if most > 1 or len(runs) > 1:
-        ax.legend(title=_BANDS[band] if most > 1 else None, alignment="left")
+        title = _BANDS[band] if most > 1 else None
+        # Below the axes, where it hides no curve.
+        ax.legend(
+            title=title,
+            alignment="left",
+            loc="upper left",
+            bbox_to_anchor=(0, -0.16),
+            borderaxespad=0,
+            handlelength=3,
+            ncols=2,
+        )
     return ax
 
 
@@ -244,43 +250,28 @@ def value_map(
     if values.shape != (height * width,):
         raise ValueError(f"values must have shape ({height * width},), got {values.shape}")
     if ax is None:
-        ax = _axes(None, size=(max(6.0, 1.0 * width + 1.6), max(4.0, 0.95 * height)))
-    tiles = [(r, c, grid.rows[r][c]) for r in range(height) for c in range(width)]
-    closed = np.array([tile in "HC" for _, _, tile in tiles])
-    floor = values[~closed]
-    low, high = limits or (float(floor.min()), float(floor.max()))
-    picture = np.ma.masked_array(values, closed).reshape(height, width)
+        ax = _axes(None, size=(0.95 * width + 1.6, 0.95 * height + 0.6 + (width > 2 * height)))
+    tiles = "".join(grid.rows)
+    ends = np.array([tile in _ENDS for tile in tiles])
+    low, high = limits or (float(values[~ends].min()), float(values[~ends].max()))
+    picture = np.ma.masked_array(values, ends).reshape(height, width)
     image = ax.imshow(picture, cmap="cividis", vmin=low, vmax=high if high > low else low + 1)
-    for state, (r, c, tile) in enumerate(tiles):
-        if closed[state]:
-            _closed_tile(ax, r, c, tile)
+    for state, tile in enumerate(tiles):
+        r, c = divmod(state, width)
+        if ends[state]:
+            _end_tile(ax, r, c, tile)
             continue
-        ink = "white" if image.norm(values[state]) < 0.55 else "black"
-        if tile in "SG":
-            ax.text(
-                c - 0.42, r - 0.42, tile, color=ink, size=13, weight="bold", ha="left", va="top"
-            )
-        arrows = policy is not None and tile != "G"
-        if arrows:
+        ink = "white" if image.norm(values[state]) < 0.5 else "black"
+        if tile == "S":
+            ax.text(c - 0.42, r - 0.42, "S", color=ink, size=13, weight="bold", va="top")
+        if policy is not None:
             _arrows(ax, r, c, _best_actions(np.asarray(policy)[state]), grid.moves, ink)
         if numbers:
-            lift = 0.3 if arrows else 0.0
-            ax.text(
-                c, r + lift, _value(values[state]), color=ink, size=11, ha="center", va="center"
-            )
-    ax.set_xticks(range(width), [str(c) for c in range(width)])
-    ax.set_yticks(range(height), [str(r) for r in range(height)])
-    ax.set(xlabel="column", ylabel="row")
-    ax.grid(False)
-    ax.tick_params(length=0)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-    for edge in range(1, max(height, width)):
-        if edge < width:
-            ax.axvline(edge - 0.5, color="white", linewidth=1.5)
-        if edge < height:
-            ax.axhline(edge - 0.5, color="white", linewidth=1.5)
-    bar = ax.figure.colorbar(image, ax=ax, shrink=0.9, pad=0.02)
+            y = r if policy is None else r + 0.3
+            ax.text(c, y, _value(values[state]), color=ink, size=12, ha="center", va="center")
+    _grid_axes(ax, height, width)
+    place = {"location": "bottom", "shrink": 0.5, "aspect": 40} if width > 2 * height else {}
+    bar = ax.figure.colorbar(image, ax=ax, pad=0.02, **place)
     bar.set_label(label)
     bar.outline.set_visible(False)
     return ax
@@ -305,6 +296,7 @@ def before_after(
     """
     ax = _axes(ax, size=(7.0, 4.5))
     rng = np.random.default_rng(0)  # the jitter carries no meaning, but pictures should repeat
+    names = []
     for i, values in enumerate((before, after)):
         values = np.asarray(values, dtype=np.float64)
         colour = (COLORS[1], COLORS[0])[i]
@@ -313,10 +305,9 @@ def before_after(
         ax.plot([i - 0.28, i + 0.28], [middle, middle], color=colour, linewidth=3, zorder=4)
         spread = rng.uniform(-0.2, 0.2, len(values))
         ax.scatter(i + spread, values, s=30, color=colour, alpha=0.55, marker=MARKERS[i], lw=0)
-        note = f"mean {_value(values.mean())}\n{len(values)} episodes"
-        ax.text(i + 0.33, values.mean(), note, va="center", size=12)
-    ax.set_xticks([0, 1], labels)
-    ax.set_xlim(-0.5, 1.85)
+        names.append(f"{labels[i]}\nmean {_value(values.mean())}, {len(values)} episodes")
+    ax.set_xticks([0, 1], names)
+    ax.set_xlim(-0.5, 1.5)
     ax.set_ylabel(LABELS.get(y, y))
     ax.set_xlabel("dot: one episode · line: median · box: middle half", color=GREY)
     ax.xaxis.grid(False)
@@ -360,6 +351,7 @@ def bars_with_intervals(
             xytext=(8, 0),
             textcoords="offset points",
             va="center",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
     ax.set_yticks(range(len(results)), list(results))
     ax.invert_yaxis()
@@ -402,7 +394,7 @@ def figure_png(figure: Figure, alt: str = "") -> bytes:
     """The figure as a PNG file with `alt` as its description."""
     out = io.BytesIO()
     about = {"Description": alt, "Software": None}
-    figure.savefig(out, format="png", dpi=110, facecolor="white", metadata=about)
+    figure.savefig(out, format="png", dpi=110, bbox_inches="tight", metadata=about)
     return out.getvalue()
 
 
@@ -428,22 +420,45 @@ def _axes(ax: Axes | None, size: tuple[float, float] | None = None) -> Axes:
 def _goal_line(ax: Axes, goal: float) -> None:
     ax.axhline(goal, color=INK, linestyle=":", linewidth=1.8, zorder=1)
     ax.annotate(
-        f"goal {_value(goal)}",
+        f"goal\n{_value(goal)}",
         (1.0, goal),
         xycoords=("axes fraction", "data"),
-        xytext=(-2, 4),
+        xytext=(5, 0),
         textcoords="offset points",
-        ha="right",
+        va="center",
         size=12,
     )
 
 
-def _closed_tile(ax: Axes, r: int, c: int, tile: str) -> None:
-    box = Rectangle((c - 0.5, r - 0.5), 1, 1, facecolor=PALE, edgecolor="white", hatch="///", lw=0)
+# The states in which an episode ends: nothing is worth anything there, so they get no colour.
+_ENDS = {"H": "hole", "C": "cliff", "G": "goal"}
+
+
+def _end_tile(ax: Axes, r: int, c: int, tile: str) -> None:
+    face = "white" if tile == "G" else PALE
+    hatch = None if tile == "G" else "///"
+    box = Rectangle((c - 0.5, r - 0.5), 1, 1, facecolor=face, edgecolor="white", hatch=hatch, lw=0)
     ax.add_patch(box)
-    word = {"H": "hole", "C": "cliff"}[tile]
-    box = {"boxstyle": "square,pad=0.15", "facecolor": PALE, "edgecolor": "none"}
-    ax.text(c, r, word, color=INK, size=11, ha="center", va="center", bbox=box)
+    if tile == "G":
+        frame = Rectangle((c - 0.44, r - 0.44), 0.88, 0.88, fill=False, edgecolor=INK, lw=2.5)
+        ax.add_patch(frame)
+    weight = "bold" if tile == "G" else "normal"
+    pad = {"boxstyle": "square,pad=0.15", "facecolor": face, "edgecolor": "none"}
+    ax.text(c, r, _ENDS[tile], size=12, weight=weight, ha="center", va="center", bbox=pad)
+
+
+def _grid_axes(ax: Axes, height: int, width: int) -> None:
+    ax.set_xticks(range(width), [str(c) for c in range(width)])
+    ax.set_yticks(range(height), [str(r) for r in range(height)])
+    ax.set(xlabel="column", ylabel="row")
+    ax.tick_params(length=0)
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    for edge in range(1, width):
+        ax.axvline(edge - 0.5, color="white", linewidth=1.5)
+    for edge in range(1, height):
+        ax.axhline(edge - 0.5, color="white", linewidth=1.5)
 
 
 _DIRECTIONS = {"L": (-1, 0), "R": (1, 0), "U": (0, -1), "D": (0, 1)}
@@ -452,8 +467,8 @@ _DIRECTIONS = {"L": (-1, 0), "R": (1, 0), "U": (0, -1), "D": (0, 1)}
 def _arrows(ax: Axes, r: int, c: int, actions: np.ndarray, moves: str, ink: str) -> None:
     for action in actions:
         dx, dy = _DIRECTIONS[moves[action]]
-        start = (c - 0.05 * dx, r - 0.08 - 0.05 * dy)
-        end = (c + 0.3 * dx, r - 0.08 + 0.24 * dy)
+        start = (c, r - 0.1)
+        end = (c + 0.34 * dx, r - 0.1 + 0.3 * dy)
         arrow = {"arrowstyle": "-|>", "color": ink, "lw": 2, "mutation_scale": 15}
         ax.annotate("", xy=end, xytext=start, arrowprops={**arrow, "shrinkA": 0, "shrinkB": 0})
 
