@@ -153,17 +153,7 @@ def learning_curves(
     ax.set_ylabel(LABELS.get(y, y))
     ax.xaxis.set_major_formatter(FuncFormatter(_thousands))
     if most > 1 or len(runs) > 1:
-        title = _BANDS[band] if most > 1 else None
-        # Below the axes, where it hides no curve.
-        ax.legend(
-            title=title,
-            alignment="left",
-            loc="upper left",
-            bbox_to_anchor=(0, -0.16),
-            borderaxespad=0,
-            handlelength=3,
-            ncols=2,
-        )
+        _legend_below(ax, _BANDS[band] if most > 1 else None)
     return ax
 
 
@@ -265,9 +255,10 @@ def value_map(
         if tile == "S":
             ax.text(c - 0.42, r - 0.42, "S", color=ink, size=13, weight="bold", va="top")
         if policy is not None:
-            _arrows(ax, r, c, _best_actions(np.asarray(policy)[state]), grid.moves, ink)
+            best = _best_actions(np.asarray(policy)[state])
+            _arrows(ax, r - 0.14 * numbers, c, [grid.moves[a] for a in best], ink)
         if numbers:
-            y = r if policy is None else r + 0.3
+            y = r if policy is None else r + 0.33
             ax.text(c, y, _value(values[state]), color=ink, size=12, ha="center", va="center")
     _grid_axes(ax, height, width)
     place = {"location": "bottom", "shrink": 0.5, "aspect": 40} if width > 2 * height else {}
@@ -417,6 +408,21 @@ def _axes(ax: Axes | None, size: tuple[float, float] | None = None) -> Axes:
     return plt.subplots(figsize=size)[1]
 
 
+def _legend_below(ax: Axes, title: str | None) -> None:
+    """A legend under the axes, where it hides no curve."""
+    height = ax.get_position().height * ax.figure.get_figheight()  # inches
+    longest = max(len(text) for text in ax.get_legend_handles_labels()[1])
+    ax.legend(
+        title=title,
+        alignment="left",
+        loc="upper left",
+        bbox_to_anchor=(0, -0.62 / height),
+        borderaxespad=0,
+        handlelength=3,
+        ncols=2 if longest < 28 else 1,
+    )
+
+
 def _goal_line(ax: Axes, goal: float) -> None:
     ax.axhline(goal, color=INK, linestyle=":", linewidth=1.8, zorder=1)
     ax.annotate(
@@ -464,13 +470,12 @@ def _grid_axes(ax: Axes, height: int, width: int) -> None:
 _DIRECTIONS = {"L": (-1, 0), "R": (1, 0), "U": (0, -1), "D": (0, 1)}
 
 
-def _arrows(ax: Axes, r: int, c: int, actions: np.ndarray, moves: str, ink: str) -> None:
-    for action in actions:
-        dx, dy = _DIRECTIONS[moves[action]]
-        start = (c, r - 0.1)
-        end = (c + 0.34 * dx, r - 0.1 + 0.3 * dy)
+def _arrows(ax: Axes, r: float, c: int, moves: Sequence[str], ink: str) -> None:
+    for move in moves:
+        dx, dy = _DIRECTIONS[move]
         arrow = {"arrowstyle": "-|>", "color": ink, "lw": 2, "mutation_scale": 15}
-        ax.annotate("", xy=end, xytext=start, arrowprops={**arrow, "shrinkA": 0, "shrinkB": 0})
+        ends = {"xytext": (c, r), "xy": (c + 0.34 * dx, r + 0.29 * dy)}
+        ax.annotate("", **ends, arrowprops={**arrow, "shrinkA": 0, "shrinkB": 0})
 
 
 def _best_actions(choice: np.ndarray) -> np.ndarray:

@@ -133,9 +133,10 @@ def film_strip(frames: Sequence[np.ndarray], fps: int, caption: str, count: int 
         1, len(picks), figsize=(side * len(picks), side * height / width + 0.4), squeeze=False
     )
     for ax, i in zip(axes[0], picks, strict=True):
-        ax.imshow(enlarge(frames[i]), interpolation="nearest")
+        ax.imshow(enlarge(frames[i]))
         ax.set_title(f"{i / fps:.1f} s", size=12, weight="normal", loc="center")
-        ax.set_axis_off()
+        ax.set(xticks=[], yticks=[])
+        ax.spines[["top", "right"]].set_visible(True)
     picture = plots.figure_png(figure, caption)
     plt.close(figure)
     return picture
