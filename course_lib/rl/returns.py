@@ -3,9 +3,49 @@
 Shapes: ``T`` steps of ``N`` environments, as ``Envs.step`` delivers them, stacked along time.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+
+def discounted_return(rewards: Sequence[float], gamma: float) -> float:
+    """Return r_0 + gamma r_1 + gamma^2 r_2 + ..., the return of one episode from its start.
+
+    ``rewards`` holds one number per step (T,); ``gamma`` in [0, 1] is the discount per step.
+    Sutton and Barto (2018), equation 3.8.
+    """
+    if not 0 <= gamma <= 1:
+        raise ValueError(f"gamma must lie in [0, 1], got {gamma}")
+    total = 0.0
+    for reward in reversed(rewards):  # Horner's rule: G_t = r_t + gamma G_{t+1}
+        total = float(reward) + gamma * total
+    return total
+
+
+def n_step_target(
+    rewards: Sequence[float],
+    terminated: Sequence[bool],
+    truncated: Sequence[bool],
+    next_values: Sequence[float],
+    gamma: float,
+) -> float:
+    """Return the target of one window of up to n steps (Sutton and Barto, equation 7.1).
+
+    All sequences have one entry per step of the window (n,); ``next_values[k]`` estimates the
+    state that step k led to. The window ends where the episode ends. After a termination nothing
+    is left to come. After a truncation, or at the end of the window, the estimate stands in for
+    what would have come.
+    """
+    total, discount = 0.0, 1.0
+    for k, reward in enumerate(rewards):
+        total += discount * reward
+        discount *= gamma
+        if terminated[k]:
+            return total
+        if truncated[k]:
+            break
+    return total + discount * next_values[k]
 
 
 class NStepTargets(NamedTuple):
