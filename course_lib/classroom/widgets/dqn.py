@@ -7,13 +7,13 @@ them; so can you, and so do the tests. The stored output carries the first setti
 from __future__ import annotations
 
 import html
-import io
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
+from course_lib.classroom.widgets import live
 from course_lib.rl import dqn
 
 ENDINGS = {
@@ -77,8 +77,8 @@ class TargetExplorer:
             f"The {judge} network prefers {chosen}.",
             f"The target network says that {chosen} is worth {value:.1f}.",
             f"({s['ending']}, so 1 - terminated = {alive:.0f})",
-            f"target = reward + gamma × (1 - terminated) × value"
-            f" = 1 + {s['gamma']:.2f} × {alive:.0f} × {value:.1f} = {self.target():.2f}",
+            f"target = reward + gamma * (1 - terminated) * value"
+            f" = 1 + {s['gamma']:.2f} * {alive:.0f} * {value:.1f} = {self.target():.2f}",
         ]
 
     def __repr__(self) -> str:
@@ -121,7 +121,7 @@ class TargetExplorer:
         return widgets.VBox([*controls, shown])
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return _bundle(self, repr(self), self.as_html())
+        return live.bundle(self, repr(self), rich=self.as_html())
 
 
 class QMap:
@@ -176,9 +176,7 @@ class QMap:
 
     def png(self) -> bytes:
         """The figure as PNG bytes."""
-        buffer = io.BytesIO()
-        self.figure().savefig(buffer, format="png", dpi=90)
-        return buffer.getvalue()
+        return live.to_png(self.figure())
 
     def move(self, position: float, velocity: float) -> bytes:
         """Put the cart elsewhere (m, m/s) and draw again."""
@@ -210,16 +208,4 @@ class QMap:
         return widgets.VBox([position, velocity, image])
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return _bundle(self, repr(self), None)
-
-
-def _bundle(owner: Any, plain: str, rich: str | None) -> dict[str, Any]:
-    """The live widget where there is a kernel, text and HTML where there is none."""
-    live = owner.widget()
-    owner._live = live  # keeps the callbacks alive as long as the object
-    bundle: dict[str, Any] = {"text/plain": plain}
-    if rich is not None:
-        bundle["text/html"] = rich
-    view = "application/vnd.jupyter.widget-view+json"
-    bundle[view] = {"version_major": 2, "version_minor": 0, "model_id": live.model_id}
-    return bundle
+        return live.bundle(self, repr(self), png=self.png())
