@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
+from IPython import get_ipython
+from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -106,7 +108,7 @@ CLIFF_WALKING = Grid(("F" * 12, "F" * 12, "F" * 12, "S" + "C" * 10 + "G"), "URDL
 
 
 def learning_curves(
-    runs: Mapping[str, Sequence[History]],
+    runs: Mapping[str, History | Sequence[History]],
     *,
     x: str = "steps",
     y: str = "return",
@@ -379,6 +381,9 @@ def show(figure: Figure | Axes, alt: str) -> None:
     picture = figure_png(figure, alt)
     plt.close(figure)  # otherwise the notebook would show it a second time
     show_png(picture, alt)
+    if hasattr(get_ipython(), "kernel"):
+        words = f"<details><summary>Figure in words</summary>{html.escape(alt)}</details>"
+        display({"text/html": words, "text/plain": f"Figure in words: {alt}"}, raw=True)
 
 
 def figure_png(figure: Figure, alt: str = "") -> bytes:
@@ -390,15 +395,9 @@ def figure_png(figure: Figure, alt: str = "") -> bytes:
 
 
 def show_png(picture: bytes, alt: str) -> None:
-    """Display a PNG file with its alt text. See `show`."""
-    from IPython import get_ipython
-    from IPython.display import display
-
+    """Display a PNG file, its alt text in the output's metadata."""
     data = {"image/png": b64encode(picture).decode(), "text/plain": alt}
     display(data, metadata={"image/png": {"alt": alt}}, raw=True)
-    if hasattr(get_ipython(), "kernel"):
-        words = f"<details><summary>Figure in words</summary>{html.escape(alt)}</details>"
-        display({"text/html": words, "text/plain": "(see the figure in words above)"}, raw=True)
 
 
 def _axes(ax: Axes | None, size: tuple[float, float] | None = None) -> Axes:

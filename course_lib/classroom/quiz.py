@@ -38,7 +38,7 @@ def quiz(key: str, question: str, answers: Mapping[str, str], *, right: str) -> 
 
     Args:
         key: "lesson.number"; names the quiz in tests and reports.
-        question: text, with `code` and $maths$ where needed.
+        question: text, with `code`, **bold** and $maths$ where needed.
         answers: two to eight answers, each with the explanation that choosing it gets.
         right: the letter of the right answer, counted from A in the order given.
     """
@@ -148,9 +148,10 @@ class Quiz:
 
 
 def _markup(text: str) -> str:
-    """Escape the text and turn `code` into code; $maths$ is left to the front end."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+    """`code` and **bold** as HTML, all else escaped; $maths$ is left to the front end."""
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+    return re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", text)
 
 
 def _plain(text: str) -> str:
-    return text.replace("`", "")
+    return text.replace("`", "").replace("**", "")

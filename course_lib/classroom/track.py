@@ -317,7 +317,7 @@ def _as_html(progress: _Progress, state: str) -> str:
     )
     label, reason = html.escape(progress.label), _REASONS[state]
     return (
-        '<div style="line-height: 1.6; max-width: 46em">'
+        '<div style="line-height: 1.6; max-width: 60em">'
         f'<div><b>{label}</b> <progress value="{fraction:.3f}" max="1" style="width: 12em" '
         f'title="{label}: {fraction:.0%}">{fraction:.0%}</progress> '
         f"{reason} · {progress.counts(state)}</div>"

@@ -47,7 +47,7 @@ def swallows(x, k):
         try:
             x = x + 0
         except Exception:
-            pass
+            x = x * 1
 
 
 def leaves(x, k):
