@@ -1,0 +1,87 @@
+"""Multiple choice: every answer explains itself, with and without a kernel."""
+
+import pytest
+
+from course_lib.classroom import quiz
+
+ANSWERS = {
+    "the best next action, `max`": "That is Q-learning's target.",
+    "the action it **takes** next": "On-policy: it learns about what it does.",
+    "none, if $x < 3$": "Then it would look one step ahead only.",
+}
+VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+@pytest.fixture
+def question():
+    return quiz("q_learning.1", "Whose value does SARSA use?", ANSWERS, right="B")
+
+
+def test_a_wrong_answer_gets_its_own_explanation(question):
+    for letter, explanation in (("A", "That is Q-learning's"), ("C", "one step ahead")):
+        feedback = question.answer(letter)
+        assert not feedback.right
+        assert explanation in feedback.explanation
+        assert str(feedback).startswith(f"{letter}: Not quite.")
+    assert not question.solved
+
+
+def test_the_right_answer_solves_it_and_is_explained(question):
+    assert question.status() == "Choose an answer."
+    question.answer("A")
+    assert question.status() == "1 answer so far, not solved yet."
+    feedback = question.answer("B")
+    assert feedback.right and "On-policy" in feedback.explanation
+    assert question.solved
+    assert question.status() == "Solved with 2 answers."
+
+
+def test_clicks_mark_the_button_and_show_the_explanation(question):
+    head, a, b, _c, below, status = question.widget().children
+    assert "Whose value does SARSA use?" in head.value
+    wrong, right = a.children[0], b.children[0]
+    wrong.click()
+    assert wrong.description == "A ✗"
+    assert "Not quite" in below.value and "Q-learning" in below.value
+    right.click()
+    assert right.description == "B ✓"
+    assert "Right" in below.value and "On-policy" in below.value
+    assert status.value == "Solved with 2 answers."
+    assert [f.letter for f in question.given] == ["A", "B"]
+
+
+def test_the_stored_output_reads_without_a_kernel_and_never_changes(question):
+    first = question._repr_mimebundle_()
+    question.answer("A")
+    second = question._repr_mimebundle_()
+    for kind in ("text/plain", "text/html"):
+        assert first[kind] == second[kind]
+    assert first[VIEW]["model_id"]
+    text = first["text/plain"]
+    assert text.splitlines()[0] == "Whose value does SARSA use?"
+    assert "  A. the best next action, max" in text
+    assert "Q-learning" not in text  # the answer is not given away
+    page = first["text/html"]
+    assert page.count("<details>") == 3 and "open" not in page.split("<details>")[1][:9]
+    assert "<code>max</code>" in page and "<b>takes</b>" in page and "$x &lt; 3$" in page
+    for explanation in ("That is Q-learning's target.", "one step ahead only."):
+        assert explanation in page
+
+
+@pytest.mark.parametrize(
+    ("answers", "right", "sentence"),
+    [
+        ({"only one": "why"}, "A", "a quiz has 2 to 8 answers, got 1"),
+        (ANSWERS, "D", "right must be one of A, B, C, got 'D'"),
+        (ANSWERS, "", "right must be one of A, B, C, got ''"),
+        ({"yes": "because", "no": " "}, "A", "every answer needs an explanation, 'no' has none"),
+    ],
+)
+def test_an_incomplete_quiz_is_refused(answers, right, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        quiz("x.1", "?", answers, right=right)
+
+
+def test_an_answer_that_is_not_there_is_refused(question):
+    with pytest.raises(ValueError, match="answer with one of A, B, C, got 'E'"):
+        question.answer("E")
