@@ -1,4 +1,7 @@
-"""`python -m benchmarks list` or `python -m benchmarks NAME [--quick]`."""
+"""`python -m benchmarks list`, `python -m benchmarks NAME [--quick]`, or `... readme`.
+
+`readme` writes the table of all committed results into README.md, as each full run does too.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +29,16 @@ def names() -> dict[str, str]:
 def main(argv: list[str] | None = None) -> int:
     """Exit status 0 if every goal was met, 1 if one fell short, 2 for a name that is not there."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
-    parser.add_argument("name", metavar="list|NAME")
+    parser.add_argument("name", metavar="list|readme|NAME")
     parser.add_argument("--quick", action="store_true", help="fewer seeds, writes nothing")
     options = parser.parse_args(argv)
     known = names()
     if options.name == "list":
         for name, line in known.items():
             print(f"{name:18}{line}")
+        return 0
+    if options.name == "readme":
+        harness.update_readme()
         return 0
     if options.name not in known:
         print(

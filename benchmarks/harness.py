@@ -68,7 +68,8 @@ def run(
         record = {"benchmark": name, **provenance(), "seconds": round(clock.wall, 1)}
         record["goals"] = [asdict(goal) for goal in goals]
         path = write(name, record | result)
-        print(f"wrote {path.relative_to(ROOT)}")
+        update_readme()
+        print(f"wrote {path.relative_to(ROOT)} and the table in README.md")
     return all(goal.met for goal in goals)
 
 
@@ -96,6 +97,27 @@ def write(name: str, record: dict) -> Path:
     lines = ",\n  ".join(json.dumps(run) for run in runs)
     path.write_text(f'{head},\n "runs": [\n  {lines}\n ]\n}}\n', encoding="utf-8")
     return path
+
+
+def summary() -> str:
+    """All committed goals against what was measured, as a Markdown table."""
+    lines = ["| benchmark | what | goal | measured |", "|---|---|---|---|"]
+    for path in sorted(RESULTS.glob("*.json")):
+        result = json.loads(path.read_text(encoding="utf-8"))
+        for goal in result["goals"]:
+            missed = "" if goal["met"] else " **(missed)**"
+            cells = (f"`{path.stem}`", goal["what"], goal["goal"], goal["measured"] + missed)
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def update_readme() -> None:
+    """Put the table of goals between the README's `results` markers."""
+    path = ROOT / "README.md"
+    head, rest = path.read_text(encoding="utf-8").split("<!-- results -->")
+    tail = rest.split("<!-- /results -->")[1]
+    text = f"{head}<!-- results -->\n{summary()}\n<!-- /results -->{tail}"
+    path.write_text(text, encoding="utf-8")
 
 
 def _processor() -> str:
