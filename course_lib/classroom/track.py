@@ -263,18 +263,26 @@ class _NotebookView:
 class _TerminalView:
     """A tqdm bar on stderr; silent when stderr is not a terminal."""
 
-    def __init__(self, total, label):
+    def __init__(self, total: int | None, label: str):
         from tqdm import tqdm
 
+        # 80 columns hold the bar and the metrics once the speed is left out.
+        layout = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
         self.bar = tqdm(
-            total=total, desc=label, unit=" steps", file=sys.stderr, disable=None, mininterval=0
+            total=total,
+            desc=label,
+            unit=" steps",
+            file=sys.stderr,
+            disable=None,
+            bar_format=layout if total else None,
         )
 
     def draw(self, progress: _Progress, state: str) -> None:
-        text = ", ".join(f"{n} {v} {s}".rstrip() for n, v, s in progress.metrics())
         if state != "running":
-            text = f"{text} ({_REASONS[state]})" if text else _REASONS[state]
-        self.bar.set_postfix_str(text, refresh=False)
+            short = "interrupted" if state == "interrupted" else _REASONS[state]
+            self.bar.set_description_str(f"{progress.label}, {short}", refresh=False)
+        metrics = ", ".join(f"{name} {value}" for name, value, _ in progress.metrics())
+        self.bar.set_postfix_str(metrics, refresh=False)
         self.bar.n = progress.steps
         self.bar.refresh()
 

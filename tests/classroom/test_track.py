@@ -232,8 +232,8 @@ def test_the_terminal_shows_steps_metrics_and_the_reason(monkeypatch):
     monkeypatch.setattr(module, "_in_notebook", lambda: False)
     track(updates(40), total_steps=400, label="DQN")
     line = screen.getvalue().rstrip().splitlines()[-1].split("\r")[-1]
-    assert line.startswith("DQN: 100%")
-    assert "400/400" in line and "return 39" in line and "finished" in line
+    assert line.startswith("DQN, finished: 100%")
+    assert "400/400" in line and "return 39" in line
 
 
 def test_nothing_is_printed_where_nobody_watches(capsys):
