@@ -72,7 +72,7 @@ def show(frames: Sequence[np.ndarray], *, fps: int = 30, caption: str) -> None:
     words = html.escape(caption)
     tag = (
         f'<figure style="margin: 0"><video controls loop muted playsinline preload="auto" '
-        f'style="max-width: 100%" title="{words}" aria-label="{words}" '
+        f'style="max-width: 100%; border: 1px solid #ccc" title="{words}" aria-label="{words}" '
         f'src="data:video/mp4;base64,{video}"></video>'
         f"<figcaption>{words}</figcaption></figure>"
     )
