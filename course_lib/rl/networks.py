@@ -5,13 +5,13 @@ observation: a vector gets dense layers, an image (C, H, W) one convolution befo
 MinAtar's own baseline (Young and Tian, arXiv 1903.03176). Larger games want more convolutions.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-
 
 Built = TypeVar("Built")
 
@@ -30,13 +30,16 @@ def seeded(seed: int, build: Callable[[], Built]) -> Built:
 def mlp(sizes: Sequence[int]) -> nn.Sequential:
     """Dense layers with ReLU after each: ``mlp([4, 64, 64])`` maps (B, 4) to (B, 64)."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in itertools.pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.ReLU()]
     return nn.Sequential(*layers)
 
 
 class QNetwork(nn.Module):
     """Values of all actions: (B, *obs_shape) observations to (B, A).
+
+    ``obs_scale`` (D,) is the usual size of each observed number. Inputs are divided by it, so that
+    a small angle counts as much as a large position.
 
     With ``dueling`` the network adds up a value of the state and an advantage of each action
     (Wang et al., arXiv 1511.06581, equation 9): Q = V + A - mean(A). Without the mean, V and A
@@ -48,6 +51,7 @@ class QNetwork(nn.Module):
         obs_shape: Sequence[int],
         num_actions: int,
         hidden: Sequence[int] = (128, 128),
+        obs_scale: Sequence[float] | None = None,
         channels: int = 16,
         dueling: bool = False,
     ):
@@ -56,6 +60,12 @@ class QNetwork(nn.Module):
             raise ValueError(
                 f"obs_shape must be a vector (D,) or an image (C, H, W), got {tuple(obs_shape)}"
             )
+        if obs_scale is not None and (len(obs_scale),) != tuple(obs_shape):
+            raise ValueError(
+                f"obs_scale must give one size for each number observed, so {tuple(obs_shape)}, "
+                f"got {len(obs_scale)}"
+            )
+        self.register_buffer("obs_scale", None if obs_scale is None else torch.tensor(obs_scale))
         inputs = math.prod(obs_shape)
         front: list[nn.Module] = []
         if len(obs_shape) == 3:
@@ -67,7 +77,10 @@ class QNetwork(nn.Module):
         self.value = nn.Linear(hidden[-1], 1) if dueling else None
 
     def forward(self, obs: Tensor) -> Tensor:
-        features = self.body(obs.float())  # images arrive as uint8, a quarter of the memory
+        obs = obs.float()  # images arrive as uint8, a quarter of the memory
+        if self.obs_scale is not None:
+            obs = obs / self.obs_scale
+        features = self.body(obs)
         advantage = self.advantage(features)
         if self.value is None:
             return advantage

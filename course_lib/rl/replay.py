@@ -99,9 +99,11 @@ class Replay:
             column[where] = new
         self._written += len(rows.actions)
 
-    def sample(self, batch_size: int, rng: np.random.Generator) -> Batch:
+    def sample(
+        self, batch_size: int, rng: np.random.Generator, device: torch.device | str = "cpu"
+    ) -> Batch:
         """Draw ``batch_size`` transitions at random, with replacement."""
         if self.size == 0:
             raise ValueError("the replay buffer is empty: add steps before sampling")
         rows = torch.as_tensor(rng.integers(self.size, size=batch_size))
-        return Batch(*(column[rows] for column in self._data))
+        return Batch(*(column[rows].to(device) for column in self._data))
