@@ -1,0 +1,64 @@
+"""What every run of the suite reports: whether the network was cut, and what notebooks took."""
+
+import os
+
+import pytest
+
+from course_lib.commands.refresh import peak_memory
+from course_lib.commands.test import NETWORK
+
+PEAK_MB = 1500  # the budget of a notebook's kernel; Binder ends a session at 2 GB
+SECONDS = 180  # the budget of its run time; only reported, since machines differ
+
+_measured: dict[str, dict[str, float]] = {}
+
+
+def pytest_report_header() -> str:
+    return f"network: {os.environ.get(NETWORK, 'as it is (python -m course_lib test cuts it)')}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Fast tests first: a typo should not cost ten minutes."""
+
+    def slowness(item: pytest.Item) -> int:
+        if item.path.suffix == ".ipynb":
+            return 2
+        return 1 if {"browser", "slides"} & set(item.path.parts) else 0
+
+    items.sort(key=slowness)
+
+
+def _kernel_pid(item: pytest.Item) -> int | None:
+    kernel = getattr(item.parent, "kernel", None)
+    manager = getattr(kernel, "km", None)
+    return manager.provisioner.pid if manager and manager.provisioner else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
+    report = yield
+    if item.path.suffix == ".ipynb" and call.when == "call":
+        entry = _measured.setdefault(item.path.stem, {"seconds": 0.0, "peak_mb": 0.0})
+        entry["seconds"] += call.duration
+        if pid := _kernel_pid(item):
+            entry["peak_mb"] = max(entry["peak_mb"], peak_memory(pid) / 1e6)
+    return report
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """After a notebook's last cell: its kernel must have kept within the memory budget."""
+    last = nextitem is None or nextitem.parent is not item.parent
+    if item.path.suffix == ".ipynb" and last:
+        peak = _measured.get(item.path.stem, {}).get("peak_mb", 0)
+        assert peak <= PEAK_MB, f"{item.path.name}: kernel peaked at {peak:.0f} MB > {PEAK_MB} MB"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _measured:
+        return
+    terminalreporter.section("notebooks: run time and peak memory of the kernel")
+    for name, entry in sorted(_measured.items()):
+        late = f"  (over {SECONDS} s on this machine)" if entry["seconds"] > SECONDS else ""
+        terminalreporter.write_line(
+            f"{name:24} {entry['seconds']:6.1f} s {entry['peak_mb']:7.0f} MB{late}"
+        )
