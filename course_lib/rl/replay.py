@@ -55,6 +55,8 @@ class Replay:
     ):
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1, got {capacity}")
+        if n_step < 1:
+            raise ValueError(f"n_step must be at least 1, got {n_step}")
         self.capacity = capacity
         self.gamma = gamma
         self.size = 0
