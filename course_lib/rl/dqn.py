@@ -17,8 +17,8 @@ differences are learned; ``benchmarks/dqn_cartpole.py`` measures each by leaving
   Unscaled, the network balances the pole and lets the cart drift off the track.
 - *Enough gradient steps*: one per four environment steps here. Sixteen environments that share
   one gradient step per move give their network too little training per transition.
-- *A target that moves 5 % per gradient step.* The values have to travel back from the end of an
-  episode, once per renewal of the target; at 1 % they need a whole run to arrive.
+- *A target that moves 10 % per gradient step.* Values travel back from the end of an episode, a
+  few steps per renewal of the target; a target that is slower makes the whole run slower.
 """
 
 from collections import deque
@@ -56,7 +56,7 @@ class Config:
     replay_capacity: int = 50_000  # transitions kept: 1e4 to 1e6
     learning_starts: int = 1_000  # environment steps before the first gradient step
     target_period: int = 1  # gradient steps between two moves of the target network: 1 to 1e4
-    target_tau: float = 0.05  # how far each move takes it; 1 copies the online network
+    target_tau: float = 0.1  # how far each move takes it; 1 copies the online network
     epsilon_start: float = 1.0  # chance of a random action at first
     epsilon_end: float = 0.05  # and after the decay: 0.01 to 0.1
     epsilon_fraction: float = 0.2  # share of total_steps that the decay takes
