@@ -81,7 +81,17 @@ class Config:
 
 
 CARTPOLE = Config(obs_scale=(2.4, 2.0, 0.2, 2.0), reward_scale=0.01)
-BREAKOUT = Config(hidden=(128,))
+BREAKOUT = Config(
+    total_steps=150_000,
+    hidden=(128,),
+    batch_size=32,
+    train_every=32,
+    gradient_steps=4,
+    replay_capacity=100_000,
+    target_tau=0.01,
+    epsilon_end=0.02,
+    epsilon_fraction=0.3,
+)
 
 
 def epsilon_schedule(step: int, start: float, end: float, decay_steps: float) -> float:
