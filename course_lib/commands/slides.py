@@ -5,6 +5,8 @@ no network, and with --pdf also a PDF of one page per slide. Nothing is executed
 """
 
 import argparse
+import base64
+import mimetypes
 import re
 import sys
 from pathlib import Path
@@ -17,6 +19,10 @@ SIDES = {"left": "left", "wide-left": "left", "right": "right", "wide-right": "r
 STYLES = ("small", "caption", "center")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 IMAGES = ("image/png", "image/jpeg")
+# What `plots.show` adds below a figure in a notebook; a deck has the words as alternative text.
+WORDS = "<details><summary>Figure in words"
+# The address of a picture in markdown: ![words](address) or <img src="address">.
+ADDRESS = re.compile(r"""(!\[[^\]]*\]\(|<img\b[^>]*?\bsrc=["'])([^)"'\s]+)""")
 INSTALL = "install the slide tools: python -m pip install -e .[slides]"
 
 
@@ -69,12 +75,11 @@ def build(deck: Path, out: Path) -> tuple[Path, int, list[str]]:
         notebook = nbformat.read(deck, as_version=4)
     except (ValueError, nbformat.ValidationError) as error:
         raise CannotRun(f"{deck} is not a notebook: {error}") from error
-    problems = [f"{deck.name}: {line}" for line in arrange(notebook)]
+    problems = [f"{deck.name}: {line}" for line in arrange(notebook, deck.parent)]
     count = max(cell.metadata.deck.number for cell in notebook.cells)
     exporter = HTMLExporter(
         template_name=(SLIDES / "template").name,
         extra_template_basedirs=[str(SLIDES)],
-        embed_images=True,
         exclude_anchor_links=True,
     )
     resources = {
@@ -114,10 +119,11 @@ def print_pdf(page: Path, slides: int) -> Path:
     return pdf
 
 
-def arrange(notebook) -> list[str]:
+def arrange(notebook, folder: Path) -> list[str]:
     """Write `metadata.deck` into each cell for the template; return what breaks a convention.
 
-    Drops skipped cells and moves the speaker notes of a slide to its end.
+    Drops skipped cells, moves the speaker notes of a slide to its end, and puts the pictures that
+    markdown names (relative to `folder`) into the text.
     """
     slides = _split(notebook.cells)
     if not slides:
@@ -126,6 +132,8 @@ def arrange(notebook) -> list[str]:
     for number, slide in enumerate(slides, start=1):
         problems += [f"slide {number} {line}" for line in _arrange_slide(slide, number)]
     notebook.cells = [cell for slide in slides for cell in slide]
+    for cell in notebook.cells:
+        problems += _embed_pictures(cell, folder)
     return problems
 
 
@@ -222,18 +230,43 @@ def _describe_figures(cell, following, problems: list[str]) -> bool:
     return has_figure
 
 
+def _embed_pictures(cell, folder: Path) -> list[str]:
+    """Put the files that a markdown cell shows into its source; return which are missing.
+
+    nbconvert's own embed_images closes every HTML tag at the next blank line.
+    """
+    if cell.cell_type != "markdown":
+        return []
+    missing = []
+
+    def embed(match: re.Match) -> str:
+        start, address = match.groups()
+        if address.startswith(("data:", "attachment:")):
+            return match[0]
+        path = folder / address
+        if not path.is_file():
+            missing.append(f"slide {cell.metadata.deck.number} shows {address}: no such file")
+            return match[0]
+        kind = mimetypes.guess_type(path.name)[0] or "image/png"
+        return f"{start}data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+    cell.source = ADDRESS.sub(embed, cell.source)
+    return missing
+
+
 def _faults(cell) -> list[str]:
-    """What is wrong with an executed code cell; also takes away widgets that have a picture."""
+    """What is wrong with an executed code cell; also takes away what a deck does not show."""
     if cell.cell_type != "code":
         return []
     faults = []
+    cell.outputs = [o for o in cell.outputs if WORDS not in o.get("data", {}).get("text/html", "")]
     if cell.execution_count is None:
         faults.append(f"has a cell that was not executed: {cell.source.splitlines()[0][:60]!r}")
     for output in cell.outputs:
         if output.output_type == "error":
             faults.append(f"shows an error: {output.ename}: {output.evalue}")
         data = output.get("data", {})
-        if data.pop(WIDGET, None) and set(data) <= {"text/plain"}:
+        if data.pop(WIDGET, None) is not None and set(data) <= {"text/plain"}:
             faults.append("shows a widget without a static picture in the same output")
     return faults
 

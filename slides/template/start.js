@@ -17,8 +17,23 @@
     });
   }
 
+  // A browser may break a line between a formula and the full stop behind it: tie them together.
+  function keepPunctuation() {
+    for (const formula of document.querySelectorAll('mjx-container:not([display])')) {
+      const next = formula.nextSibling;
+      const marks = next && next.nodeType === 3 ? next.data.match(/^[.,;:!?)]+/) : null;
+      if (!marks) continue;
+      next.data = next.data.slice(marks[0].length);
+      const tied = document.createElement('span');
+      tied.style.whiteSpace = 'nowrap';
+      formula.replaceWith(tied);
+      tied.append(formula, marks[0]);
+    }
+  }
+
   async function start() {
     await MathJax.startup.promise;
+    keepPunctuation();
     await Promise.all(Array.from(document.images, (image) => image.decode().catch(() => null)));
     root.classList.add(print ? 'print' : 'present');
     if (!print) await present();

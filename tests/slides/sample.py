@@ -1,4 +1,4 @@
-"""A small deck that uses every part of the template once. Drawn here, so that no notebook is kept."""
+"""A small deck that uses every part of the template once, drawn here: no notebook is kept."""
 
 import base64
 import io
@@ -45,8 +45,9 @@ def markdown(source: str, kind: str = "-", *tags: str):
 
 
 def code(source: str, kind: str = "-", *tags: str, outputs=(), **metadata):
+    count = metadata.pop("execution_count", 1)
     metadata |= {"slideshow": {"slide_type": kind}, "tags": [*tags]}
-    return new_code_cell(source, metadata=metadata, outputs=list(outputs), execution_count=1)
+    return new_code_cell(source, metadata=metadata, outputs=list(outputs), execution_count=count)
 
 
 def picture(width: float, height: float, **metadata):
@@ -60,6 +61,14 @@ def notebook():
     def notes(text: str):
         return markdown(text, "notes")
 
+    # what plots.show adds in a notebook: not shown in a deck
+    words = new_output(
+        "display_data",
+        data={
+            "text/html": "<details><summary>Figure in words</summary>Two curves.</details>",
+            "text/plain": "Figure in words: Two curves.",
+        },
+    )
     cells = [
         code("import torch", "skip"),
         markdown(
@@ -94,7 +103,7 @@ def notebook():
         markdown("`terminated` is the $d$ of the formula, shape `(B,)`.", "fragment", "caption"),
         notes("The factor $(1 - d)$ is the exercise that most people get wrong."),
         markdown("## Two runs of the same code, one line apart", "slide"),
-        code("plot()", outputs=[picture(11, 4.3)]),
+        code("plot()", outputs=[picture(11, 4.3), words]),
         markdown(
             "With a target network the curve rises sooner; bands over 5 seeds.", "-", "caption"
         ),
@@ -147,11 +156,22 @@ def notebook():
             "-",
         ),
         notes("Every number has a script in `benchmarks/`."),
+        markdown(
+            "## Pictures from files, points one by one\n\n"
+            '<div class="columns">\n<div class="column">\n\n<ul>\n'
+            '<li class="fragment">a point that comes <strong>first</strong></li>\n'
+            '<li class="fragment">and one that comes second</li>\n</ul>\n\n'
+            '</div>\n<div class="column">\n\n![A learning curve rises](curve.png)\n\n'
+            "</div>\n</div>",
+            "slide",
+        ),
+        notes("Click twice."),
     ]
     metadata = {"title": "Lesson 00 · A sample of everything", "lang": "en"}
     return new_notebook(cells=cells, metadata=metadata)
 
 
 def write(path) -> None:
-    """Write the sample deck as a notebook file."""
+    """Write the sample deck as a notebook file, and the picture that it names beside it."""
+    path.with_name("curve.png").write_bytes(base64.b64decode(figure(5, 3)))
     nbformat.write(notebook(), path)
