@@ -63,7 +63,7 @@ VARIANTS = {
 
 
 def measure(quick: bool) -> dict:
-    seeds = list(range(1 if quick else 8))
+    seeds = list(range(1 if quick else 5))
     runs = [
         {"variant": variant, **train_and_test(seed=seed, check_every=2000, **options)}
         for seed in seeds

@@ -63,21 +63,18 @@ class Config:
     max_grad_norm: float = 10.0  # longer gradients are shortened to this
 
     def __post_init__(self) -> None:
-        for name in ("gamma", "epsilon_start", "epsilon_end"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        for name in ("target_tau", "epsilon_fraction"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in (0, 1], got {getattr(self, name)}")
-        for name in ("reward_scale", "learning_rate", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}")
-        counts = "total_steps n_step batch_size train_every gradient_steps replay_capacity"
-        for name in (*counts.split(), "target_period"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden must name at least one layer size, got {self.hidden}")
+        at_least_1 = "total_steps n_step batch_size train_every gradient_steps replay_capacity"
+        limits = [
+            ("gamma epsilon_start epsilon_end", lambda x: 0 <= x <= 1, "lie in [0, 1]"),
+            ("target_tau epsilon_fraction", lambda x: 0 < x <= 1, "lie in (0, 1]"),
+            ("reward_scale learning_rate max_grad_norm", lambda x: x > 0, "be above 0"),
+            (at_least_1 + " target_period", lambda x: x >= 1, "be at least 1"),
+            ("hidden", lambda x: len(x) > 0 and min(x) > 0, "name at least one layer size"),
+        ]
+        for names, holds, limit in limits:
+            for name in names.split():
+                if not holds(getattr(self, name)):
+                    raise ValueError(f"{name} must {limit}, got {getattr(self, name)}")
 
 
 CARTPOLE = Config(obs_scale=(2.4, 2.0, 0.2, 2.0), reward_scale=0.01)
@@ -240,12 +237,8 @@ def train(
         optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - steps / config.total_steps)
         for _ in range(config.gradient_steps):
             batch = replay.sample(config.batch_size, rng, agent.device)
-            targets = _targets(agent, batch, config, td_target, double_dqn_target)
-            loss, metrics = dqn_loss(agent.online(batch.obs), batch.actions, targets)
-            optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(agent.online.parameters(), config.max_grad_norm)
-            optimizer.step()
+            targets = _targets(agent, batch, config.double, td_target, double_dqn_target)
+            metrics = _gradient_step(agent, optimizer, batch, targets, config.max_grad_norm)
             updates += 1
             if updates % config.target_period == 0:
                 _move_target(agent, config.target_tau)
@@ -258,19 +251,29 @@ def train(
         }
 
 
-@torch.no_grad()
+@torch.no_grad()  # a target is data here, not a prediction: no gradient flows through it
 def _targets(
-    agent: DQN, batch: Batch, config: Config, td_target: Callable, double_dqn_target: Callable
+    agent: DQN, batch: Batch, double: bool, td_target: Callable, double_dqn_target: Callable
 ) -> Tensor:
-    """No gradient flows through a target: it is data here, not a prediction."""
     next_q = agent.target(batch.next_obs)
-    if not config.double:
+    if not double:
         return td_target(batch.rewards, batch.terminated, next_q, batch.discounts)
     online = agent.online(batch.next_obs)
     return double_dqn_target(batch.rewards, batch.terminated, online, next_q, batch.discounts)
 
 
+def _gradient_step(
+    agent: DQN, optimizer: torch.optim.Optimizer, batch: Batch, targets: Tensor, max_norm: float
+) -> dict[str, Tensor]:
+    loss, metrics = dqn_loss(agent.online(batch.obs), batch.actions, targets)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(agent.online.parameters(), max_norm)
+    optimizer.step()
+    return metrics
+
+
 @torch.no_grad()
 def _move_target(agent: DQN, tau: float) -> None:
-    slow, fast = list(agent.target.parameters()), list(agent.online.parameters())
-    torch._foreach_lerp_(slow, fast, tau)
+    for slow, fast in zip(agent.target.parameters(), agent.online.parameters(), strict=True):
+        slow.lerp_(fast, tau)
