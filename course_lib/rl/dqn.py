@@ -204,7 +204,8 @@ def train(
     """Train ``agent`` in place; yield a dictionary of metrics after each burst of gradient steps.
 
     ``seed`` drives exploration and sampling; agent and environments have their own. The four
-    functions can be replaced, by your own or by a mistake that you want to see fail.
+    functions can be replaced, by your own or by a mistake that you want to see fail; of the two
+    targets ``config.double`` says which is used.
     Metrics: ``steps`` of all environments so far, ``return`` (mean over the last 32 episodes, nan
     before the first ends), ``epsilon``, ``loss``, ``q`` (mean value of replayed actions, in units
     of reward).
