@@ -67,7 +67,7 @@ def show_progress(rows: list[tuple[str, str, int, int]]) -> None:
     title = f"{right} of {len(rows)} exercises right"
     width = max(len(row[0]) for row in rows)
     text = [title] + [
-        f"{_LOOKS[status][0]} {name:{width}}  {status}, {attempts} attempts, {hints} hints"
+        f"{_LOOKS[status][0]} {name:{width}}  {status}, attempts: {attempts}, hints: {hints}"
         for name, status, attempts, hints in rows
     ]
     cells = "".join(
