@@ -4,12 +4,14 @@ import argparse
 import os
 import socket
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from course_lib.commands.bootstrap import ROOT, SetupError
 
 FIRST = "notebooks/00_start_here.ipynb"
 PORT = 8888
+SETTINGS = Path(__file__).parent / "lab_settings"  # no question about news at the first start
 
 
 class _Parser(argparse.ArgumentParser):
@@ -67,7 +69,7 @@ def server_arguments(options: argparse.Namespace) -> list[str]:
         f"--ServerApp.port={options.port}",
         "--ServerApp.port_retries=0",
         f"--LabApp.default_url=/lab/tree/{FIRST}",
-        "--LabApp.news_url=",
+        f"--LabApp.app_settings_dir={SETTINGS}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]
     if options.no_browser:
