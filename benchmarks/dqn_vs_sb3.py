@@ -118,6 +118,6 @@ def judge(result: dict) -> list[Goal]:
             f"{theirs / ours:.1f} times less: {ours:.1f} s against {theirs:.1f} s "
             f"(medians {medians[0]:.1f} s and {medians[1]:.1f} s; reached on "
             f"{reached['course_lib']} and {reached['stable-baselines3']} of {n} seeds)",
-            theirs >= 5 * ours,
+            bool(theirs >= 5 * ours),
         ),
     ]
