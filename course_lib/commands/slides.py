@@ -161,6 +161,8 @@ def _arrange_slide(cells, number: int) -> list[str]:
         fragment += kind == "fragment"
         has_figure = _describe_figures(cell, cells[index + 1 : index + 2], problems)
         problems += _faults(cell)
+        if cell.metadata.get("slideshow", {}).get("slide_type") == "-":
+            problems.append('has a cell of slide type "-", which live decks hide: remove the type')
         classes = ["cell", *(tag for tag in STYLES if tag in tags)]
         classes += ["figure"] * has_figure + ["fragment"] * (fragment >= 0 and kind != "notes")
         side = SIDES.get(next((tag for tag in tags if tag in SIDES), ""))

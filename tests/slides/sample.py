@@ -40,13 +40,18 @@ def figure(width: float, height: float) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def markdown(source: str, kind: str = "-", *tags: str):
-    return new_markdown_cell(source, metadata={"slideshow": {"slide_type": kind}, "tags": [*tags]})
+def marks(kind: str, tags: tuple[str, ...]) -> dict:
+    """Metadata of a cell; one that continues its slide has no slide type."""
+    return ({"slideshow": {"slide_type": kind}} if kind else {}) | {"tags": [*tags]}
 
 
-def code(source: str, kind: str = "-", *tags: str, outputs=(), **metadata):
+def markdown(source: str, kind: str = "", *tags: str):
+    return new_markdown_cell(source, metadata=marks(kind, tags))
+
+
+def code(source: str, kind: str = "", *tags: str, outputs=(), **metadata):
     count = metadata.pop("execution_count", 1)
-    metadata |= {"slideshow": {"slide_type": kind}, "tags": [*tags]}
+    metadata |= marks(kind, tags)
     return new_code_cell(source, metadata=metadata, outputs=list(outputs), execution_count=count)
 
 
@@ -99,21 +104,21 @@ def notebook():
             "Q_\\theta(s_i, a_i)\\bigr)$$",
             "slide",
         ),
-        code(CODE, "-", "show-input"),
+        code(CODE, "", "show-input"),
         markdown("`terminated` is the $d$ of the formula, shape `(B,)`.", "fragment", "caption"),
         notes("The factor $(1 - d)$ is the exercise that most people get wrong."),
         markdown("## Two runs of the same code, one line apart", "slide"),
         code("plot()", outputs=[picture(11, 4.3), words]),
         markdown(
-            "With a target network the curve rises sooner; bands over 5 seeds.", "-", "caption"
+            "With a target network the curve rises sooner; bands over 5 seeds.", "", "caption"
         ),
         notes("Point at 10 000 steps."),
         markdown("## What you see, beside what it means", "slide"),
-        code("plot()", "-", "wide-left", outputs=[picture(6.4, 4.8)], alt="Two learning curves."),
+        code("plot()", "", "wide-left", outputs=[picture(6.4, 4.8)], alt="Two learning curves."),
         markdown(
             "### Read it like this\n\n- Steep is **cheap**: fewer frames\n- A narrow band is "
             "**reliable**: any seed will do\n- Flat above 475 is *solved*",
-            "-",
+            "",
             "right",
         ),
         markdown("> Compare bands, never single runs.", "fragment", "right"),
@@ -122,21 +127,21 @@ def notebook():
         code(
             "env = make('CartPole-v1')\nobs = env.reset()\nfor _ in range(3):\n"
             "    step = env.step(actions)\n    print(step.rewards)",
-            "-",
+            "",
             "left",
             "show-input",
             "small",
         ),
         code(
             "show()",
-            "-",
+            "",
             "right",
             outputs=[
                 new_output("stream", name="stderr", text="a warning that nobody needs\n"),
                 new_output("stream", name="stdout", text="[1. 1. 1. 1.]\n" * 3),
             ],
         ),
-        markdown("Sixteen environments answer at once: every array has a row for each.", "-"),
+        markdown("Sixteen environments answer at once: every array has a row for each.", ""),
         notes("Run it live if there is time."),
         markdown("## The numbers behind the picture", "slide"),
         code(
@@ -153,7 +158,7 @@ def notebook():
             '<div class="columns">\n<div class="column">\n\n**Solved** means 475 of 500, with '
             '$\\epsilon = 0$.\n\n</div>\n<div class="column">\n\nMean of 100 greedy episodes.\n\n'
             "</div>\n</div>",
-            "-",
+            "",
         ),
         notes("Every number has a script in `benchmarks/`."),
         markdown(
@@ -167,7 +172,13 @@ def notebook():
         ),
         notes("Click twice."),
     ]
-    metadata = {"title": "Lesson 00 · A sample of everything", "lang": "en"}
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    metadata = {
+        "title": "Lesson 00 · A sample of everything",
+        "lang": "en",
+        "kernelspec": kernel,
+        "language_info": {"name": "python"},
+    }
     return new_notebook(cells=cells, metadata=metadata)
 
 

@@ -91,6 +91,11 @@ FAULTS = {
         markdown("![a curve](missing.png)", "slide"),
         markdown("Say it.", "notes"),
     ],
+    'has a cell of slide type "-"': [
+        markdown("# Title", "slide"),
+        markdown("Text.", "-"),
+        markdown("Say it.", "notes"),
+    ],
     "a widget without a static picture": [
         code(
             "slider",
