@@ -23,7 +23,7 @@ IMAGES = ("image/png", "image/jpeg")
 WORDS = "<details><summary>Figure in words"
 # The address of a picture in markdown: ![words](address) or <img src="address">.
 ADDRESS = re.compile(r"""(!\[[^\]]*\]\(|<img\b[^>]*?\bsrc=["'])([^)"'\s]+)""")
-INSTALL = "install the slide tools: python -m pip install -e .[slides]"
+INSTALL = "install what drives a browser: python -m pip install -e .[browser]"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,7 +70,7 @@ def build(deck: Path, out: Path) -> tuple[Path, int, list[str]]:
         import nbformat
         from nbconvert import HTMLExporter
     except ImportError as error:
-        raise CannotRun(f"{error.name} is not installed; {INSTALL}") from error
+        raise CannotRun(f"{error.name} is not installed; it comes with JupyterLab") from error
     try:
         notebook = nbformat.read(deck, as_version=4)
     except (ValueError, nbformat.ValidationError) as error:

@@ -1,6 +1,5 @@
 """JupyterLab in a real browser: the server that `lab` starts, and a notebook on its page."""
 
-import argparse
 import contextlib
 import json
 import os
@@ -22,6 +21,9 @@ TOKEN = "browser-tests"
 SHOTS = lab.ROOT / "build" / "screenshots"
 PANEL = "window.jupyterapp.shell.currentWidget"
 CELLS = f"[...{PANEL}.content.model.cells].map((cell) => cell.toJSON())"
+# `lab` itself, with another folder to serve.
+START = "import sys; from course_lib.commands import lab; lab.ROOT = sys.argv[1]; "
+START += "sys.exit(lab.main(sys.argv[2:]))"
 STOPPED = "the JupyterLab server stopped while it started; it said:\n{}"
 
 
@@ -54,17 +56,16 @@ def serve(folder: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    options = argparse.Namespace(port=port, no_browser=True)
-    root = "--ServerApp.root_dir="
-    arguments = [
-        f"{root}{work}" if argument.startswith(root) else argument
-        for argument in lab.server_arguments(options)
-    ]
-    arguments.append(f"--IdentityProvider.token={TOKEN}")
-    arguments.append("--expose-app-in-browser")  # lets the tests read the notebook behind the page
+    config = folder / "config"
+    config.mkdir()
+    # Lets the tests read the notebook behind the page.
+    exposed = json.dumps({"LabApp": {"expose_app_in_browser": True}})
+    (config / "jupyter_lab_config.json").write_text(exposed)
     environment = {
         **os.environ,
-        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_TOKEN": TOKEN,
+        "JUPYTER_CONFIG_DIR": str(config),
+        "JUPYTER_DATA_DIR": str(folder / "data"),
         "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
         "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
@@ -75,7 +76,7 @@ def serve(folder: Path) -> Iterator[str]:
     log = folder / "server.log"
     with log.open("w") as out:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *arguments],
+            [sys.executable, "-c", START, str(work), f"--port={port}", "--no-browser"],
             cwd=work,
             env=environment,
             stdout=out,
