@@ -93,10 +93,15 @@ def write(name: str, record: dict) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     runs = record.pop("runs", [])
-    head = json.dumps(record, indent=1, ensure_ascii=False)[:-2]
-    lines = ",\n  ".join(json.dumps(run) for run in runs)
+    head = json.dumps(record, indent=1, ensure_ascii=False, default=_plain)[:-2]
+    lines = ",\n  ".join(json.dumps(run, default=_plain) for run in runs)
     path.write_text(f'{head},\n "runs": [\n  {lines}\n ]\n}}\n', encoding="utf-8")
     return path
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers and booleans as Python's: a long run must not be lost to its last line."""
+    return value.item()
 
 
 def summary() -> str:
