@@ -1,6 +1,8 @@
 """The one interface of the benchmarks, and the committed results behind every stated figure."""
 
+import importlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,19 @@ def test_a_committed_result_says_where_it_comes_from(path):
     for key in ("date", "versions", "machine", "seeds", "runs", "goals"):
         assert result.get(key), key
     assert all(set(goal) == {"what", "goal", "measured", "met"} for goal in result["goals"])
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_the_committed_verdicts_are_what_the_script_says_of_the_runs(path):
+    result = json.loads(path.read_text(encoding="utf-8"))
+    judge = importlib.import_module(f"benchmarks.{path.stem}").judge
+    assert [asdict(goal) for goal in judge(result)] == result["goals"]
+
+
+@pytest.mark.parametrize("name", ["import_time", "exercises"])
+def test_a_quick_benchmark_runs_and_meets_its_goals(name, capsys):
+    assert command.main([name, "--quick"]) == 0
+    assert "nothing written" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("met", "quick"), [(True, False), (False, False), (True, True)])
