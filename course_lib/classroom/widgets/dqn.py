@@ -172,6 +172,7 @@ class QMap:
         right.set(title="which way it would push")
         for ax in (left, right):
             ax.set_xlabel("pole angle (rad)")
+            ax.grid(False)
         return figure
 
     def png(self) -> bytes:
