@@ -74,7 +74,7 @@ class BellmanExplorer:
 
     def png(self) -> bytes:
         """The map as PNG bytes."""
-        return _map(self.values, tabular.epsilon_greedy(self.q().round(9), 0.0))
+        return _map(self.values, tabular.epsilon_greedy(self.q().round(9), 0.0), (0.0, 1.0))
 
     def widget(self) -> Any:
         """The live form: three buttons, one slider, the map and one sentence."""
@@ -192,9 +192,7 @@ class QLearningExplorer:
         return live.bundle(self, repr(self), png=self.png())
 
 
-def _map(
-    values: np.ndarray, policy: np.ndarray, limits: tuple[float, float] | None = None
-) -> bytes:
+def _map(values: np.ndarray, policy: np.ndarray, limits: tuple[float, float]) -> bytes:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -212,7 +210,7 @@ def _box(
     """Buttons in a row, sliders below, then the map and the sentence, redrawn by each of them."""
     import ipywidgets as widgets
 
-    image = widgets.Image(value=owner.png(), format="png", layout={"max_width": "100%"})
+    image = widgets.Image(value=owner.png(), format="png", layout={"width": "504px"})
     words = widgets.HTML(repr(owner))
 
     def show(sentence: str) -> None:
