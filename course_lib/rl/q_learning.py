@@ -90,8 +90,8 @@ def bellman_backup(
 def epsilon_greedy(q: np.ndarray, epsilon: float) -> np.ndarray:
     """Return the chance of each action, same shape as `q` (..., A); each row sums to one.
 
-    With chance epsilon any action, all alike; otherwise the best one. Equally good actions share:
-    a table of zeros then explores at random, where always taking the first would stand still.
+    With chance epsilon any action; otherwise the best one. Equally good actions share: always
+    taking the first would stand still in a table of zeros.
     """
     best = q == q.max(axis=-1, keepdims=True)
     return epsilon / q.shape[-1] + (1 - epsilon) * best / best.sum(axis=-1, keepdims=True)
@@ -107,9 +107,8 @@ def q_learning_target(
 ) -> float:
     """Return r + gamma * max_a Q(s', a): what is best from s', whatever is done there.
 
-    `next_q` (A,) is the table's row of the next state. `next_action` is ignored: that is what
-    makes Q-learning off-policy. Nothing follows a terminated episode; a truncated one is worth
-    what its last state is worth, so `truncated` is no argument.
+    `next_q` (A,) is the row of the next state. That `next_action` is ignored makes it off-policy.
+    Nothing follows termination. A truncated episode would go on, so `truncated` is no argument.
     """
     return reward + gamma * (1 - terminated) * next_q.max()
 
