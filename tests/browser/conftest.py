@@ -13,9 +13,9 @@ def chromium_path() -> str:
 
 @pytest.fixture(scope="session")
 def server(chromium_path, tmp_path_factory):
-    """Address of a JupyterLab over a copy of the notebooks."""
-    with lab.serve(tmp_path_factory.mktemp("lab")) as address:
-        yield address
+    """A JupyterLab over a copy of the notebooks."""
+    with lab.serve(tmp_path_factory.mktemp("lab")) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -44,12 +45,19 @@ def require_chromium() -> str:
     return path
 
 
+class Server(NamedTuple):
+    """A JupyterLab that runs: its address, and the folder that it shows."""
+
+    address: str
+    folder: Path
+
+
 @contextlib.contextmanager
-def serve(folder: Path) -> Iterator[str]:
+def serve(folder: Path) -> Iterator[Server]:
     """Run the server that `python -m course_lib lab` runs, over a copy of the notebooks.
 
     Everything that JupyterLab keeps (settings, workspaces, kernel files, trust) stays in `folder`,
-    and so does everything that the browser saves. Yields the server's address.
+    and so does everything that the browser saves.
     """
     work = folder / "course"
     shutil.copytree(lab.ROOT / "notebooks", work / "notebooks")
@@ -85,7 +93,7 @@ def serve(folder: Path) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     try:
         _wait_until_it_answers(server, address, log)
-        yield address
+        yield Server(address, work)
     finally:
         _shut_kernels_down(address)
         server.terminate()
@@ -124,12 +132,10 @@ def _shut_kernels_down(address: str) -> None:
 class Notebook:
     """A notebook open in JupyterLab, driven through what a learner sees."""
 
-    def __init__(self, page, address: str, name: str):
+    def __init__(self, page, server: Server, path: str):
         self.page = page
-        workspace = name.removesuffix(".ipynb")
-        page.goto(
-            f"{address}/lab/workspaces/auto-{workspace}/tree/notebooks/{name}?token={TOKEN}&reset"
-        )
+        workspace = f"{server.address}/lab/workspaces/auto-{Path(path).stem}"
+        page.goto(f"{workspace}/tree/{path}?token={TOKEN}&reset")
         self.panel = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
         self.panel.wait_for(timeout=60_000)
         self.wait_idle(60)  # before that, a command would open the "Select Kernel" dialog

@@ -7,7 +7,7 @@ from tests.browser.lab import Notebook, slider, turn
 
 @pytest.fixture(scope="module")
 def lesson(page, server) -> Notebook:
-    notebook = Notebook(page, server, "00_start_here.ipynb")
+    notebook = Notebook(page, server, "notebooks/00_start_here.ipynb")
     notebook.run_all(120)
     return notebook
 

@@ -13,7 +13,7 @@ HEAD = '@exercise("dqn.td_target")\ndef td_target(rewards, terminated, next_q, g
 
 @pytest.fixture(scope="module")
 def lesson(page, server) -> Notebook:
-    notebook = Notebook(page, server, "02_dqn.ipynb")
+    notebook = Notebook(page, server, "notebooks/02_dqn.ipynb")
     notebook.run_all(600)  # about 150 s on one core of its own
     return notebook
 
