@@ -8,17 +8,17 @@ noisy networks and distributions of returns.
 ``train`` reads top to bottom: act, store, sample, regress on the target, move the target.
 
 **What makes it reliable on CartPole.** With gamma 0.99 the values grow to 100, while the
-choice between two actions hangs on differences below 1. Four settings decide whether those
-differences are learned; ``benchmarks/dqn_cartpole.py`` measures each by leaving it out.
+choice between two actions hangs on differences below 1. ``benchmarks/dqn_cartpole.py`` leaves
+out one setting at a time, on three seeds. The recipe reaches 500 on 20 of 20 seeds.
 
-- *Rewards times 0.01* bring the values to the size a fresh network can express. Unscaled, most
-  errors exceed 1, where the Huber loss is absolute error: it fits medians, slowly.
+- *Rewards times 0.01* bring the values to the size that a fresh network puts out. Without it no
+  seed was solved: on two of three the values ran away, to 5,000 and 20,000.
 - *Observations divided by their usual size.* The angle is at most 0.2, the position 2.4.
-  Unscaled, the network balances the pole and lets the cart drift off the track.
-- *Enough gradient steps*: one per four environment steps here. Sixteen environments that share
-  one gradient step per move give their network too little training per transition.
-- *A target that moves 10 % per gradient step.* Values travel back from the end of an episode, a
-  few steps per renewal of the target; a target that is slower makes the whole run slower.
+  Without it one seed of three was solved; the pole stays up, but the cart drifts off the track.
+- *Enough gradient steps*: one per four environment steps here. With one per 32, which is one
+  for every second move of sixteen environments, one seed of three was solved.
+- One-step targets, a target network ten times slower, or no Double DQN solved three of three:
+  on this task they are options, not conditions.
 """
 
 from collections import deque
