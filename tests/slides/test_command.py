@@ -51,8 +51,6 @@ def test_an_empty_notebook_exits_2(tmp_path, capsys):
 
 
 def test_pdf_without_chromium_exits_2_with_the_mend(deck, capsys, monkeypatch):
-    pytest.importorskip("playwright")
-    pytest.importorskip("pypdf")
     monkeypatch.setattr(chromium, "find", lambda: None)
     assert run(deck, "--pdf") == 2
     assert "no Chromium found: install Chromium" in capsys.readouterr().err

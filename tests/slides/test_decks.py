@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from pypdf import PdfReader
 
 from course_lib.commands import slides
 from tests.slides import inspect_deck, sample
@@ -62,9 +63,8 @@ def test_lesson_deck_has_12_to_25_slides(deck, built):
 
 
 def test_prints_one_page_per_slide(deck, built):
-    pypdf = pytest.importorskip("pypdf")
     page, count, _ = built
-    printed = pypdf.PdfReader(slides.print_pdf(page, count)).pages
+    printed = PdfReader(slides.print_pdf(page, count)).pages
     assert len(printed) == count
     assert {(int(p.mediabox.width), int(p.mediabox.height)) for p in printed} == {(960, 540)}
     first = nbformat.read(deck, as_version=4).cells
