@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from course_lib.rl.returns import n_step_targets
+from course_lib.rl.returns import discounted_return, n_step_target, n_step_targets
 
 
 def rollout(rng, length=40, envs=3):
@@ -80,3 +80,27 @@ def test_wrong_arguments_get_a_sentence():
         n_step_targets(*data, 1.2, 1)
     with pytest.raises(ValueError, match="must have one shape"):
         n_step_targets(data[0][:-1], *data[1:], 0.9, 1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_one_window_agrees_with_all_windows_at_once(seed):
+    gamma, n = 0.9, 4
+    rng = np.random.default_rng(seed)
+    rewards, terminated, truncated, valid = rollout(rng)
+    values = rng.normal(size=rewards.shape)  # of the state that each row led to
+    all_at_once = n_step_targets(rewards, terminated, truncated, valid, gamma, n)
+    for t, i in np.argwhere(valid):
+        window = (slice(t, t + n), i)
+        one = n_step_target(
+            rewards[window], terminated[window], truncated[window], values[window], gamma
+        )
+        future = (1 - all_at_once.terminated[t, i]) * values[all_at_once.last[t, i], i]
+        expected = all_at_once.rewards[t, i] + all_at_once.discounts[t, i] * future
+        assert one == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_discounted_return_by_hand():
+    assert discounted_return([1.0, 2.0, 4.0], 0.5) == 3.0
+    assert discounted_return([], 0.9) == 0.0
+    with pytest.raises(ValueError, match=r"gamma must lie in \[0, 1\], got 1\.2"):
+        discounted_return([1.0], 1.2)
