@@ -1,7 +1,7 @@
 """`python -m course_lib refresh [NAMES]`: run notebooks again, store outputs and measurements.
 
 Each notebook runs from top to bottom in a fresh kernel on one core. Its run time and the peak
-resident memory of its kernel go to `notebooks/measured.json`, and from there into the README's
+resident memory of its kernel go to `benchmarks/measured.json`, and from there into the README's
 table and into the first cell of each notebook, between `<!-- measured -->` markers.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from course_lib.commands.bootstrap import ROOT, SetupError
 
 NOTEBOOKS = ROOT / "notebooks"
-MEASURED = NOTEBOOKS / "measured.json"
+MEASURED = ROOT / "benchmarks" / "measured.json"
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 
 

@@ -123,7 +123,7 @@ def course(tmp_path, monkeypatch):
     readme.write_text("a\n<!-- measured -->\nold\n<!-- /measured -->\nb\n", encoding="utf-8")
     monkeypatch.setattr(refresh, "ROOT", tmp_path)
     monkeypatch.setattr(refresh, "NOTEBOOKS", folder)
-    monkeypatch.setattr(refresh, "MEASURED", folder / "measured.json")
+    monkeypatch.setattr(refresh, "MEASURED", tmp_path / "measured.json")
     return tmp_path
 
 
@@ -133,7 +133,7 @@ def test_refresh_stores_outputs_and_measurements(course):
     notebook = nbformat.read(path, as_version=4)
     assert notebook.cells[1].execution_count == 1
     assert notebook.cells[1].outputs[0]["data"]["text/plain"] == "2"
-    measured = json.loads((course / "notebooks" / "measured.json").read_text(encoding="utf-8"))
+    measured = json.loads((course / "measured.json").read_text(encoding="utf-8"))
     assert measured["07_small"]["peak_mb"] > 50, "the kernel held 50 MB at once"
     assert f"Measured: {refresh.describe(measured['07_small'])}." in notebook.cells[0].source
     readme = (course / "README.md").read_text(encoding="utf-8")

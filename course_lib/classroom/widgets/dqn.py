@@ -195,7 +195,7 @@ class QMap:
         """The live form: two sliders move the cart under the maps."""
         import ipywidgets as widgets
 
-        image = widgets.Image(value=self.png(), format="png")
+        image = widgets.Image(value=self.png(), format="png", layout={"max_width": "855px"})
         look = {"continuous_update": False, "style": {"description_width": "9em"}}
         position = widgets.FloatSlider(min=-2.4, max=2.4, step=0.1, description="position", **look)
         velocity = widgets.FloatSlider(min=-3.0, max=3.0, step=0.1, description="velocity", **look)
