@@ -155,10 +155,7 @@ def value_iteration(
 
 
 def policy_evaluation(model: Model, policy: np.ndarray, gamma: float) -> np.ndarray:
-    """Return the exact values (S,) of `policy` (S, A), by solving V = r_pi + gamma P_pi V.
-
-    The Bellman equation of a policy (Sutton & Barto, eq. 4.4) as a linear system: no sampling.
-    """
+    """Return the exact values (S,) of `policy` (S, A), by solving V = r_pi + gamma P_pi V."""
     if not np.allclose(policy.sum(axis=1), 1):
         raise ValueError("each row of policy must sum to 1")
     rewards = (policy * model.rewards).sum(axis=1)
@@ -186,8 +183,8 @@ def q_learning(
 ) -> Iterator[dict[str, float]]:
     """Train `q` (S, A) in place; yield metrics every `config.report_every` steps.
 
-    Metrics: "steps", "return" (mean undiscounted return of the last 100 ended episodes, nan
-    before the first), "epsilon", "td_error" (mean |target - value| since the last report).
+    Metrics: "steps", "return" (mean undiscounted return of the last 100 ended episodes, nan before
+    the first), "epsilon", "td_error" (mean |target - value| since the last report).
     """
 
     def learn(state, action, reward, next_state, terminated, next_action, alpha, rng):
@@ -242,7 +239,8 @@ def _train(row, learn, shape, env, config, seed, policy) -> Iterator[dict[str, f
     """
     if shape != (needed := (int(env.observation_space.n), int(env.action_space.n))):
         raise ValueError(f"this environment needs a table {needed}, got {shape}")
-    rng = np.random.default_rng(seed)
+    # Not `seed` alone: the environment draws from that stream, and chance must not see our choices.
+    rng = np.random.default_rng((seed, 1))
     visits = np.zeros(shape, int)
     returns, errors, episode_return = deque(maxlen=100), [], 0.0
 
@@ -255,7 +253,7 @@ def _train(row, learn, shape, env, config, seed, policy) -> Iterator[dict[str, f
     state, _ = env.reset(seed=seed)
     action = act(state, epsilon)
     for step in range(1, config.steps + 1):
-        fallen = min(1.0, step / config.epsilon_steps) if config.epsilon_steps else 1.0
+        fallen = min(1.0, step / max(1, config.epsilon_steps))
         epsilon = config.epsilon_start + fallen * (config.epsilon - config.epsilon_start)
         next_state, reward, terminated, truncated, _ = env.step(action)
         next_action = act(next_state, epsilon)

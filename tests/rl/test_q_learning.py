@@ -201,6 +201,27 @@ def test_the_same_seed_gives_the_same_run_and_metrics_are_numbers():
     assert set(runs[0][0]) == {"steps", "return", "epsilon", "td_error"}
 
 
+def test_the_choices_do_not_share_their_random_numbers_with_the_environment():
+    class Lottery(Clocked):
+        observation_space = action_space = gymnasium.spaces.Discrete(2)
+
+        def reset(self, *, seed=None, options=None):
+            gymnasium.Env.reset(self, seed=seed)
+            return 0, {}
+
+        def step(self, action):
+            drawn.append((action, self.np_random.random()))
+            return 0, 0.0, False, False, {}
+
+    drawn = []
+    train(ql.q_learning, np.zeros((2, 2)), Lottery(False, False), steps=2000, epsilon=1.0)
+    actions, chances = np.array(drawn).T
+    for lag in range(4):  # whichever of the two draws first
+        for one, other in ((actions, chances), (chances, actions)):
+            together = np.corrcoef(one[: len(one) - lag], other[lag:])[0, 1]
+            assert abs(together) < 0.1, lag
+
+
 def test_step_size_and_exploration_follow_their_schedules():
     q = np.zeros((1, 1))
     seen = []
