@@ -6,6 +6,8 @@ import html
 import re
 from typing import TYPE_CHECKING
 
+from course_lib.classroom.front_end import in_notebook
+
 if TYPE_CHECKING:
     from course_lib.classroom.exercise import Verdict
 
@@ -52,7 +54,7 @@ def show_source(where: str, source: str) -> None:
     from IPython.display import Code, display
 
     _display("hint", "The library's version", [f"It stands in `{where}`."])
-    if _in_notebook():
+    if in_notebook():
         display(Code(source, language="python"))
     else:
         print(source)
@@ -103,18 +105,9 @@ def _inline(text: str) -> str:
 
 
 def _emit(plain: str, rich: str) -> None:
-    if _in_notebook():
+    if in_notebook():
         from IPython.display import display
 
         display({"text/plain": plain, "text/html": rich}, raw=True)
     else:
         print(plain)
-
-
-def _in_notebook() -> bool:
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return False
-    shell = get_ipython()
-    return shell is not None and getattr(shell, "kernel", None) is not None

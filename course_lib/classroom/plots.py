@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-from IPython import get_ipython
 from IPython.display import display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter
 
+from course_lib.classroom.front_end import in_notebook
 from course_lib.classroom.track import History, smooth
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -381,7 +381,7 @@ def show(figure: Figure | Axes, alt: str) -> None:
     picture = figure_png(figure, alt)
     plt.close(figure)  # otherwise the notebook would show it a second time
     show_png(picture, alt)
-    if hasattr(get_ipython(), "kernel"):
+    if in_notebook():
         words = f"<details><summary>Figure in words</summary>{html.escape(alt)}</details>"
         display({"text/html": words, "text/plain": f"Figure in words: {alt}"}, raw=True)
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from course_lib.classroom.front_end import in_notebook
+
 _DRAW_EVERY = 0.2  # seconds between two pictures of the progress
 _DRAW_SHARE = 0.005  # drawing may take this share of the run at most
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -175,7 +177,7 @@ class _Progress:
         self.elapsed = 0.0
         self.start = time.perf_counter()
         self.next_draw = _DRAW_EVERY
-        self.view = _NotebookView() if _in_notebook() else _TerminalView(total, label)
+        self.view = _NotebookView() if in_notebook() else _TerminalView(total, label)
         self.view.draw(self, "running")
 
     def add(self, record: Mapping[str, float]) -> None:
@@ -331,15 +333,6 @@ def _as_html(progress: _Progress, state: str) -> str:
         f"{reason} · {progress.counts(state)}</div>"
         f"<div>{cells}</div></div>"
     )
-
-
-def _in_notebook() -> bool:
-    """True inside a Jupyter kernel, whose front end can update a display."""
-    if "IPython" not in sys.modules:
-        return False
-    from IPython import get_ipython
-
-    return hasattr(get_ipython(), "kernel")
 
 
 def _number(name: str, value: float) -> float:

@@ -180,7 +180,7 @@ def notebook(monkeypatch):
         pictures.append(bundle)
         return Handle()
 
-    monkeypatch.setattr(module, "_in_notebook", lambda: True)
+    monkeypatch.setattr(module, "in_notebook", lambda: True)
     monkeypatch.setattr(IPython.display, "display", display)
     return pictures
 
@@ -229,7 +229,7 @@ class Screen(io.StringIO):
 def test_the_terminal_shows_steps_metrics_and_the_reason(monkeypatch):
     screen = Screen()
     monkeypatch.setattr("sys.stderr", screen)
-    monkeypatch.setattr(module, "_in_notebook", lambda: False)
+    monkeypatch.setattr(module, "in_notebook", lambda: False)
     track(updates(40), total_steps=400, label="DQN")
     line = screen.getvalue().rstrip().splitlines()[-1].split("\r")[-1]
     assert line.startswith("DQN, finished: 100%")

@@ -57,7 +57,9 @@ class DiscountExplorer:
         """The live form: one slider, one picture, one sentence."""
         import ipywidgets as widgets
 
-        image = widgets.Image(value=live.to_png(self.figure()), format="png", layout={"max_width": "720px"})
+        image = widgets.Image(
+            value=live.to_png(self.figure()), format="png", layout={"max_width": "720px"}
+        )
         words = widgets.Label(repr(self))
         slider = widgets.FloatSlider(
             value=self.gamma, min=0.0, max=1.0, step=0.01, description="gamma"
