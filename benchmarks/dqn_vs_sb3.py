@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 
-from benchmarks.dqn_cartpole import SOLVED, train_and_test
+from benchmarks.dqn_cartpole import SOLVED, fresh_seeds, train_and_test
 from benchmarks.harness import Goal
 from course_lib.evaluation import evaluate
 from course_lib.rl import dqn
@@ -84,7 +84,7 @@ def train_sb3(seed: int) -> dict:
 
 
 def measure(quick: bool) -> dict:
-    seeds = list(range(1 if quick else 10))
+    seeds = fresh_seeds(1 if quick else 10)
     runs = []
     for seed in seeds:
         ours = train_and_test(dqn.CARTPOLE, seed, check_every=CHECK_EVERY)
