@@ -9,16 +9,13 @@ noisy networks and distributions of returns.
 
 **What makes it reliable on CartPole.** With gamma 0.99 the values grow to 100, while the
 choice between two actions hangs on differences below 1. ``benchmarks/dqn_cartpole.py`` leaves
-out one setting at a time, on three seeds. The recipe reaches 500 on 20 of 20 seeds.
+out one setting at a time. The recipe solved 19 of 20 seeds; the 20th ended at 457.
 
-- *Rewards times 0.01* bring the values to the size that a fresh network puts out. Without it no
-  seed was solved: on two of three the values ran away, to 5,000 and 20,000.
-- *Observations divided by their usual size.* The angle is at most 0.2, the position 2.4.
-  Without it one seed of three was solved; the pole stays up, but the cart drifts off the track.
-- *Enough gradient steps*: one per four environment steps here. With one per 32, which is one
-  for every second move of sixteen environments, one seed of three was solved.
-- One-step targets, a target network ten times slower, or no Double DQN solved three of three:
-  on this task they are options, not conditions.
+- *Rewards times 0.01* bring the values to the size that a fresh network puts out. Without it one
+  seed of three was solved, and on one the values ran away to 5,000.
+- *Enough gradient steps*: one per four environment steps here. With one per 32: one of three.
+- *Observations divided by their usual size* and *three-step targets*: two of three without.
+- A target ten times slower, or no Double DQN: three of three. Here they are options.
 """
 
 from collections import deque
