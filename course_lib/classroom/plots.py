@@ -350,7 +350,7 @@ def bars_with_intervals(
     ax.invert_yaxis()
     ax.margins(x=0.12)
     ax.yaxis.grid(False)
-    ax.set_xlabel(f"{label} (whisker: {interval}{', dots: single runs' if runs else ''})")
+    ax.set_xlabel(f"{label}\nwhisker: {interval}{', dots: single runs' if runs else ''}")
     ax.xaxis.set_major_formatter(FuncFormatter(_thousands))
     if goal is not None:
         ax.axvline(goal, color=INK, linestyle=":", linewidth=1.8)
