@@ -374,6 +374,7 @@ def _double_cases(rng: np.random.Generator) -> list[Case]:
     one = torch.tensor([1.0])
     hand = [
         Case("the networks disagree", (one, goes_on, online, slow, 0.5), torch.tensor([2.0])),
+        Case("a timid chooser", (one, goes_on, online / 9, slow, 0.5), torch.tensor([2.0])),
         Case("they agree", (one, goes_on, slow, slow, 0.5), torch.tensor([4.0])),
         Case("the task ended", (one, ended, online, slow, 0.5), torch.tensor([1.0])),
     ]

@@ -12,7 +12,7 @@ import course_lib.exercises
 from course_lib.classroom.check import check
 from course_lib.classroom.exercise import exercises_of
 
-SHOWN_SEED, HIDDEN_SEEDS = 0, range(1, 8)
+SHOWN_SEED, HIDDEN_SEEDS = 0, range(1, 21)
 LESSONS = sorted(module.name for module in pkgutil.iter_modules(course_lib.exercises.__path__))
 ALL = {f"{lesson}.{name}": ex for lesson in LESSONS for name, ex in exercises_of(lesson).items()}
 MISTAKES = [(name, mistake) for name, ex in ALL.items() for mistake in ex.mistakes]
