@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from course_lib.commands.bootstrap import ROOT, call
 
-NETWORK = "COURSE_KIT_NETWORK"  # tells tests/conftest.py what happened: "cut", or why not
+NETWORK = "COURSE_KIT_NETWORK"  # tells conftest.py what happened: "cut", or why not
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
 SIOCGIFFLAGS = 0x8913

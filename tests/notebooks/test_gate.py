@@ -56,6 +56,18 @@ def test_an_error_that_is_not_stored_fails(tmp_path):
     assert status == 1 and "ZeroDivisionError" in printed
 
 
+def test_a_kernel_that_takes_too_much_memory_fails(tmp_path):
+    honest = write(tmp_path / "honest.ipynb", ran("1 + 1", "2"))
+    plugin = (ROOT / "conftest.py").read_text(encoding="utf-8")
+    (tmp_path / "conftest.py").write_text(plugin, encoding="utf-8")
+    status, printed = nbval(honest)
+    assert status == 0 and "peak memory of the kernel" in printed
+    small = plugin.replace("PEAK_MB = 1500", "PEAK_MB = 10")
+    (tmp_path / "conftest.py").write_text(small, encoding="utf-8")
+    status, printed = nbval(honest)
+    assert status == 1 and "kernel peaked at" in printed
+
+
 def test_an_unexecuted_cell_passes_nbval_but_not_the_gate(tmp_path):
     stripped = write(tmp_path / "stripped.ipynb", new_code_cell("1 + 1"))
     assert nbval(stripped)[0] == 0, "nbval itself does not notice, hence the gate"
