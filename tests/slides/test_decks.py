@@ -11,6 +11,7 @@ import nbformat
 import pytest
 from pypdf import PdfReader
 
+from course_lib.classroom.plots import COLORS
 from course_lib.commands import slides
 from tests.slides import inspect_deck, sample
 
@@ -91,3 +92,26 @@ def test_sample_shows_what_it_should(tmp_path):
             "e => e.map((c) => c.children.length)"
         )
         assert all(wide), "every column holds what stands between its tags"
+
+
+def test_speaker_view_follows_the_slides_from_a_file(tmp_path):
+    notebook = tmp_path / "sample.ipynb"
+    sample.write(notebook)
+    page, _, _ = slides.build(notebook, tmp_path)
+    problems = []
+    with inspect_deck.offline_page(problems) as tab:
+        tab.goto(page.as_uri())
+        tab.wait_for_selector("html.ready", state="attached", timeout=60_000)
+        with tab.expect_popup() as popup:
+            tab.keyboard.press("s")
+        notes = popup.value.locator(".speaker-controls-notes .value")
+        notes.filter(has_text="what a table cannot do").wait_for(timeout=30_000)
+        assert notes.locator("mjx-container svg").count() == 1, "the formula is drawn there too"
+        tab.keyboard.press("ArrowRight")
+        notes.filter(has_text="which of the four would you drop").wait_for(timeout=30_000)
+    assert problems == []
+
+
+def test_theme_uses_the_palette_of_the_figures():
+    theme = (slides.SLIDES / "template" / "theme.css").read_text(encoding="utf-8").lower()
+    assert [colour for colour in COLORS[:6] if colour.lower() not in theme] == []
