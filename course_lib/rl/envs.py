@@ -58,7 +58,15 @@ class Envs:
         self.name = name
         self.num_envs: int = backend.num_envs
         self.obs_shape: tuple[int, ...] = backend.single_observation_space.shape
-        self.num_actions = int(backend.single_action_space.n)
+        # One of these two is None: actions are numbered 0 to A - 1, or are vectors of D numbers.
+        self.num_actions: int | None = None
+        self.action_size: int | None = None
+        self._bounds: tuple[np.ndarray, np.ndarray] | None = None
+        if isinstance(backend.single_action_space, gym.spaces.Discrete):
+            self.num_actions = int(backend.single_action_space.n)
+        else:
+            self.action_size = int(backend.single_action_space.shape[0])
+            self._bounds = backend.single_action_space.low, backend.single_action_space.high
         # Tables need the number of states; None where observations are not plain numbers.
         self.num_states: int | None = None
         if isinstance(backend.single_observation_space, gym.spaces.Discrete):
@@ -79,24 +87,33 @@ class Envs:
         if seed is not None and isinstance(self._backend, gym.vector.SyncVectorEnv):
             # Gymnasium would use seed, seed + 1, ...: two runs with neighbouring seeds would
             # then share all but one of their episodes.
-            return self._backend.reset(seed=_spread(seed, self.num_envs))[0]
-        return self._backend.reset(seed=seed)[0]
+            return _numbers(self._backend.reset(seed=_spread(seed, self.num_envs))[0])
+        return _numbers(self._backend.reset(seed=seed)[0])
 
     def step(self, actions: np.ndarray) -> Step:
-        """Take ``actions``, (N,) integers. Episodes restart by themselves: see ``Step.valid``."""
+        """Take ``actions``. Episodes restart by themselves: see ``Step.valid``.
+
+        ``actions``: (N,) integers, or (N, D) numbers where actions are continuous. Numbers beyond
+        the environment's limits are brought back to them here, so that a policy can go on
+        reasoning about the action that it chose.
+        """
         if self._ended is None:
             raise RuntimeError("call reset() before the first step()")
         actions = np.asarray(actions)
-        if actions.shape != (self.num_envs,):
+        size = () if self.action_size is None else (self.action_size,)
+        if actions.shape != (self.num_envs, *size):
             raise ValueError(
-                f"actions must have shape ({self.num_envs},), one per environment, "
+                f"actions must have shape {(self.num_envs, *size)}, one per environment, "
                 f"got {actions.shape}"
             )
+        if self._bounds is not None:
+            actions = np.clip(actions, *self._bounds)
         valid = ~self._ended
         obs, rewards, terminated, truncated, _ = self._backend.step(actions)
         self._ended = terminated | truncated
         # Copies: some environments reuse these arrays at the next step.
-        return Step(obs, rewards.astype(np.float32), terminated.copy(), truncated.copy(), valid)
+        rewards = rewards.astype(np.float32)
+        return Step(_numbers(obs), rewards, terminated.copy(), truncated.copy(), valid)
 
     def render(self, i: int = 0) -> np.ndarray:
         """Return a picture of environment ``i``: (H, W, 3) uint8."""
@@ -172,8 +189,12 @@ def _gymnasium(name: str, num_envs: int, options: dict[str, Any]) -> gym.vector.
         backend = gym.make_vec(
             spec, num_envs=num_envs, vectorization_mode="sync", vector_kwargs=mode, **options
         )
-    if not isinstance(backend.single_action_space, gym.spaces.Discrete):
-        raise ValueError(f"{name} has continuous actions, only discrete ones are supported here")
+    actions = backend.single_action_space
+    vector = isinstance(actions, gym.spaces.Box) and len(actions.shape) == 1
+    if not vector and not isinstance(actions, gym.spaces.Discrete):
+        raise ValueError(
+            f"{name} takes neither numbered actions nor vectors, so no lesson can use it"
+        )
     if not isinstance(backend.single_observation_space, gym.spaces.Box | gym.spaces.Discrete):
         raise ValueError(f"{name} observes neither numbers nor arrays, so no lesson can use it")
     return backend
@@ -256,6 +277,11 @@ def _minatar_game(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def _numbers(obs: np.ndarray) -> np.ndarray:
+    """Networks compute in float32; some environments (MuJoCo) observe in float64."""
+    return obs.astype(np.float32) if obs.dtype == np.float64 else obs
 
 
 def _spread(seed: int, count: int) -> list[int]:

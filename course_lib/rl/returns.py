@@ -1,12 +1,20 @@
 """Returns: what a stretch of experience says about the value of where it began.
 
 Shapes: ``T`` steps of ``N`` environments, as ``Envs.step`` delivers them, stacked along time.
+
+``gae``, ``lambda_returns`` and ``discounted_returns`` take tensors, since losses are made of them.
+All three ask for ``next_values``: the value of the state that each row's step truly led to. Where
+an episode goes on, that is the value of the next row. Where it was truncated, it is the value of
+its true final observation, which the NEXT_STEP convention delivers as the next row's ``obs``. Where
+it terminated, the number does not matter.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import torch
+from torch import Tensor
 
 
 def discounted_return(rewards: Sequence[float], gamma: float) -> float:
@@ -103,3 +111,76 @@ def n_step_targets(
         ended[here] |= going & terminated[there]
         running[here] = going & ~(terminated[there] | truncated[there])
     return NStepTargets(sums, discounts, ended, last)
+
+
+def gae(
+    rewards: Tensor,
+    values: Tensor,
+    next_values: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    gamma: float,
+    lam: float,
+) -> Tensor:
+    """Generalised advantage estimates, (T, N): how much better than expected each action did.
+
+    ``rewards``, ``values``, ``next_values`` (T, N) float; ``terminated``, ``truncated`` (T, N) bool.
+    The estimate is a sum of surprises ``delta``, each later one worth ``gamma * lam`` times less:
+    ``lam`` 0 trusts the values (little variance), 1 trusts the rewards (no bias).
+
+    Two different things happen at an end. A termination takes the future from ``delta``. Both
+    kinds of end cut the trace: what the next row did belongs to another episode.
+    Schulman et al., arXiv 1506.02438, equation 16.
+    """
+    _check_rates(gamma, lam)
+    going_on = 1 - (terminated | truncated).to(rewards.dtype)
+    deltas = rewards + gamma * next_values * (1 - terminated.to(rewards.dtype)) - values
+    advantages = torch.empty_like(deltas)
+    trace = torch.zeros_like(deltas[0])
+    for t in reversed(range(len(deltas))):
+        trace = deltas[t] + gamma * lam * going_on[t] * trace
+        advantages[t] = trace
+    return advantages
+
+
+def lambda_returns(
+    rewards: Tensor,
+    next_values: Tensor,
+    terminated: Tensor,
+    truncated: Tensor,
+    gamma: float,
+    lam: float,
+) -> Tensor:
+    """TD(lambda) returns, (T, N): ``lam`` 0 gives one-step targets, 1 discounted returns.
+
+    Arguments as in ``gae``. At a truncation, and at the end of the data, ``next_values`` stands in
+    for all that would have come. Equal to ``gae`` plus the values.
+    Sutton and Barto (2018), section 12.1, in its recursive form.
+    """
+    _check_rates(gamma, lam)
+    alive = 1 - terminated.to(rewards.dtype)
+    cut = terminated | truncated
+    returns = torch.empty_like(rewards)
+    following = next_values[-1]
+    for t in reversed(range(len(rewards))):
+        ahead = torch.where(cut[t], next_values[t], (1 - lam) * next_values[t] + lam * following)
+        following = rewards[t] + gamma * alive[t] * ahead
+        returns[t] = following
+    return returns
+
+
+def discounted_returns(
+    rewards: Tensor, next_values: Tensor, terminated: Tensor, truncated: Tensor, gamma: float
+) -> Tensor:
+    """Return to go from every row on, (T, N): all rewards still to come, discounted.
+
+    Arguments as in ``gae``. Where an episode has not ended by itself, ``next_values`` stands in
+    for the rest; give zeros to count only what was seen.
+    """
+    return lambda_returns(rewards, next_values, terminated, truncated, gamma, lam=1.0)
+
+
+def _check_rates(gamma: float, lam: float) -> None:
+    for name, value in (("gamma", gamma), ("lam", lam)):
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} must lie in [0, 1], got {value}")

@@ -1,0 +1,292 @@
+"""Proximal policy optimisation, for numbered and for continuous actions.
+
+Schulman et al., arXiv 1707.06347: the clipped objective is equation 7. The details that make it
+work are those of Huang et al., "The 37 implementation details of PPO" (ICLR blog track, 2022);
+each is a field of ``Config`` or a comment at its line. Left out: the KL penalty (equation 8),
+recurrent policies, several learners.
+
+``train`` reads top to bottom: collect a rollout, estimate advantages, then several epochs of
+minibatch steps on the clipped loss. ``ppo_loss`` and its parts are functions of tensors of any
+shape. They know neither network nor environment, so language models can use them as well.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from course_lib.rl import returns
+from course_lib.rl.agent import Agent, AgentConfig
+from course_lib.rl.envs import Envs
+from course_lib.rl.normalize import RewardScaler
+from course_lib.rl.rollout import Collector, Rollout
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one run. The recipes below work; ``num_envs`` says for how many environments."""
+
+    total_steps: int = 100_000  # environment steps, all environments together
+    num_envs: int = 16  # the recipe expects so many: 1 to 256
+    rollout_length: int = 128  # steps per environment between updates: 16 to 2048
+    epochs: int = 4  # passes over each rollout: 3 to 20
+    minibatch_size: int = 256  # rows per gradient step: 32 to 4096
+    gamma: float = 0.99  # discount per step: 0.9 to 0.999
+    lam: float = 0.95  # GAE: 0 trusts the values, 1 the rewards; 0.8 to 0.98
+    clip: float = 0.2  # how far a probability ratio may move and still be rewarded: 0.1 to 0.3
+    learning_rate: float = 3e-4  # Adam's: 1e-4 to 3e-3
+    anneal: bool = True  # the learning rate falls in a line to 0
+    value_coef: float = 0.5  # weight of the value loss: 0.25 to 1
+    value_clip: float | None = None  # values may move so far per rollout; None: as far as they like
+    entropy_coef: float = 0.0  # weight of the entropy bonus: 0 to 0.02
+    max_grad_norm: float = 0.5  # longer gradients are shortened to this
+    whiten: bool = True  # advantages of each minibatch to mean 0 and standard deviation 1
+    target_kl: float | None = None  # stop the epochs when the policy has moved so far: 0.01 to 0.05
+    scale_rewards: bool = False  # by the standard deviation of the discounted return
+    agent: AgentConfig = field(default_factory=AgentConfig)
+
+    def __post_init__(self) -> None:
+        at_least_1 = "total_steps num_envs rollout_length epochs minibatch_size"
+        limits = [
+            ("gamma lam", lambda x: 0 <= x <= 1, "lie in [0, 1]"),
+            ("clip learning_rate max_grad_norm", lambda x: x > 0, "be above 0"),
+            ("value_coef entropy_coef", lambda x: x >= 0, "not be negative"),
+            ("value_clip target_kl", lambda x: x is None or x > 0, "be above 0, or None"),
+            (at_least_1, lambda x: x >= 1, "be at least 1"),
+        ]
+        for names, holds, limit in limits:
+            for name in names.split():
+                if not holds(getattr(self, name)):
+                    raise ValueError(f"{name} must {limit}, got {getattr(self, name)}")
+
+
+CARTPOLE = Config(
+    total_steps=150_000,
+    num_envs=64,
+    rollout_length=32,
+    epochs=4,
+    minibatch_size=512,
+    gamma=0.98,
+    lam=0.8,
+    learning_rate=3e-3,
+)
+
+
+def probability_ratio(logp: Tensor, old_logp: Tensor) -> Tensor:
+    """How much more probable each action is now than when it was chosen: ``pi / pi_old``, (...)."""
+    return torch.exp(logp - old_logp)
+
+
+def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
+    """The policy's loss for each action, (...), to be minimised (arXiv 1707.06347, equation 7).
+
+    ``ratio`` and ``advantages`` (...) of one shape. The smaller of the two objectives counts: a
+    ratio that has moved beyond ``1 ± clip`` in the direction that pays gets no further reward, so
+    its gradient is 0. One that moved in the wrong direction keeps its whole gradient.
+    """
+    return -torch.min(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
+
+
+def value_loss(
+    values: Tensor, targets: Tensor, old_values: Tensor | None = None, clip: float | None = None
+) -> Tensor:
+    """Half the squared error of each value, (...).
+
+    With ``clip``, the larger of that and the error of the value kept within ``clip`` of
+    ``old_values`` (as in OpenAI's baselines): a value that has moved far stops being drawn.
+    """
+    squared = (values - targets) ** 2
+    if clip is not None:
+        near = old_values + (values - old_values).clamp(-clip, clip)
+        squared = torch.max(squared, (near - targets) ** 2)
+    return 0.5 * squared
+
+
+def approx_kl(logp: Tensor, old_logp: Tensor) -> Tensor:
+    """For each action, (...), an estimate of KL(pi_old || pi) that is never negative.
+
+    With r = pi / pi_old, (r - 1) - log r: the mean over actions drawn from pi_old is the KL
+    exactly, and its spread is far smaller than that of -log r (Schulman 2020, "k3").
+    """
+    log_ratio = logp - old_logp
+    return torch.expm1(log_ratio) - log_ratio
+
+
+def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Mean of ``x`` (...) where ``mask`` (...) is 1; 0 where the mask keeps nothing."""
+    if mask is None:
+        return x.mean()
+    return (x * mask).sum() / mask.sum().clamp(min=1)
+
+
+def whiten(x: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Shift and scale ``x`` (...) to mean 0 and standard deviation 1 over what ``mask`` keeps."""
+    centred = x - masked_mean(x, mask)
+    return centred / (masked_mean(centred**2, mask).sqrt() + 1e-8)
+
+
+def ppo_loss(
+    logp: Tensor,
+    old_logp: Tensor,
+    advantages: Tensor,
+    *,
+    clip: float = 0.2,
+    mask: Tensor | None = None,
+    values: Tensor | None = None,
+    targets: Tensor | None = None,
+    old_values: Tensor | None = None,
+    value_coef: float = 0.5,
+    value_clip: float | None = None,
+    entropy: Tensor | None = None,
+    entropy_coef: float = 0.0,
+    probability_ratio: Callable[..., Tensor] = probability_ratio,
+    clipped_surrogate: Callable[..., Tensor] = clipped_surrogate,
+    value_loss: Callable[..., Tensor] = value_loss,
+    approx_kl: Callable[..., Tensor] = approx_kl,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """PPO's whole loss, a number, and its metrics (arXiv 1707.06347, equation 9, sign turned).
+
+    All tensors have one shape (...): (B,) rows of a minibatch, or (B, T) tokens. ``mask`` is 1
+    where a row counts and 0 where it does not (padding, prompts, reset rows): such rows change
+    neither loss nor metrics. Without ``values`` the value loss is left out. The last four
+    arguments are the parts, to be replaced by your own.
+    """
+    ratio = probability_ratio(logp, old_logp)
+    policy = masked_mean(clipped_surrogate(ratio, advantages, clip), mask)
+    loss, metrics = policy, {"policy_loss": policy.detach()}
+    if values is not None:
+        value = masked_mean(value_loss(values, targets, old_values, value_clip), mask)
+        loss = loss + value_coef * value
+        metrics["value_loss"] = value.detach()
+    if entropy is not None:
+        mean_entropy = masked_mean(entropy, mask)
+        loss = loss - entropy_coef * mean_entropy
+        metrics["entropy"] = mean_entropy.detach()
+    with torch.no_grad():
+        metrics["kl"] = masked_mean(approx_kl(logp, old_logp), mask)
+        beyond = ((ratio - 1).abs() > clip).to(ratio.dtype)
+        metrics["clipped"] = masked_mean(beyond, mask)
+    return loss, metrics
+
+
+class Run:
+    """All that a training run knows besides its agent and environments, between two updates.
+
+    Give one to ``train`` to go on where it stopped; ``checkpoint`` writes and reads it.
+    """
+
+    def __init__(self, agent: Agent, envs: Envs, config: Config, seed: int = 0):
+        self.steps = 0  # environment steps so far
+        # eps 1e-5 instead of 1e-8 keeps steps small where gradients have all but vanished.
+        self.optimizer = torch.optim.Adam(
+            agent.network.parameters(), config.learning_rate, eps=1e-5, fused=True
+        )
+        # (seed, 1): the seed alone would be the environments' own stream.
+        stream = int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
+        self.generator = torch.Generator(agent.device).manual_seed(stream)
+        scaler = RewardScaler(envs.num_envs, config.gamma) if config.scale_rewards else None
+        self.collector = Collector(envs, scaler)
+
+
+def train(
+    agent: Agent,
+    envs: Envs,
+    config: Config,
+    seed: int = 0,
+    *,
+    run: Run | None = None,
+    gae: Callable[..., Tensor] = returns.gae,
+    ppo_loss: Callable[..., tuple[Tensor, dict[str, Tensor]]] = ppo_loss,
+) -> Iterator[dict[str, float]]:
+    """Train ``agent`` in place; yield a dictionary of metrics after each rollout's update.
+
+    ``seed`` drives sampling and shuffling; agent and environments have their own. With ``run``
+    training goes on from there. ``gae`` and ``ppo_loss`` can be replaced, by your own or by a
+    mistake that you want to see fail.
+    Metrics: ``steps`` of all environments so far, ``return`` (mean over the last 100 episodes,
+    nan before the first ends), ``policy_loss``, ``value_loss``, ``entropy``, ``kl``, ``clipped``
+    (share of ratios beyond the clip), ``explained`` (share of the targets' variance that the
+    values had predicted; 1 is perfect).
+    """
+    run = run or Run(agent, envs, config, seed)
+    while run.steps < config.total_steps:
+        if config.anneal:
+            rate = config.learning_rate * (1 - run.steps / config.total_steps)
+            run.optimizer.param_groups[0]["lr"] = rate
+        rollout = run.collector.collect(agent, config.rollout_length, run.generator)
+        batch = flatten(rollout, gae, config)
+        rows: list[dict[str, Tensor]] = []
+        for _ in range(config.epochs):
+            rows += _epoch(agent, run, batch, config, ppo_loss)
+            if config.target_kl is not None and rows[-1]["kl"] > config.target_kl:
+                break
+        run.steps += config.rollout_length * envs.num_envs
+        recent = run.collector.recent
+        yield {
+            "steps": float(run.steps),
+            "return": float(np.mean(recent)) if recent else float("nan"),
+            **{name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]},
+            "explained": _explained(batch),
+        }
+
+
+class Batch(NamedTuple):
+    """The valid rows of a rollout, side by side. ``B`` of them."""
+
+    obs: Tensor  # (B, *obs_shape)
+    actions: Tensor  # (B,) or (B, D)
+    logp: Tensor  # (B,) when the action was chosen
+    values: Tensor  # (B,) at that time
+    advantages: Tensor  # (B,)
+    targets: Tensor  # (B,) what the values should have been
+
+
+def flatten(rollout: Rollout, gae: Callable[..., Tensor], config: Config) -> Batch:
+    """Estimate advantages along time, then lay all rows but the resets side by side."""
+    advantages = gae(
+        rollout.rewards,
+        rollout.values,
+        rollout.next_values,
+        rollout.terminated,
+        rollout.truncated,
+        config.gamma,
+        config.lam,
+    )
+    columns = (rollout.obs, rollout.actions, rollout.logp, rollout.values, advantages)
+    rows = [column[rollout.valid] for column in columns]
+    return Batch(*rows, targets=rows[-1] + rows[-2])
+
+
+def _epoch(
+    agent: Agent, run: Run, batch: Batch, config: Config, ppo_loss: Callable
+) -> Iterator[dict[str, Tensor]]:
+    """One pass over the batch in an order drawn anew, a gradient step per minibatch."""
+    order = torch.randperm(len(batch.obs), generator=run.generator, device=agent.device)
+    for index in order.tensor_split(max(1, round(len(order) / config.minibatch_size))):
+        obs, actions, old_logp, old_values, advantages, targets = (x[index] for x in batch)
+        policy, values = agent.network(obs)
+        loss, metrics = ppo_loss(
+            policy.logp(actions),
+            old_logp,
+            whiten(advantages) if config.whiten else advantages,
+            clip=config.clip,
+            values=values,
+            targets=targets,
+            old_values=old_values,
+            value_coef=config.value_coef,
+            value_clip=config.value_clip,
+            entropy=policy.entropy(),
+            entropy_coef=config.entropy_coef,
+        )
+        run.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(agent.network.parameters(), config.max_grad_norm)
+        run.optimizer.step()
+        yield metrics
+
+
+def _explained(batch: Batch) -> float:
+    return float(1 - batch.advantages.var() / batch.targets.var().clamp(min=1e-12))
