@@ -246,7 +246,8 @@ def train_cleanrl(
     - minibatches are shuffled by a NumPy generator of its own, not by NumPy's global one.
 
     Given the same shuffles and the same autoreset, the original and this end with equal weights,
-    bit for bit, in equal time (compared over 5,120 and 30,720 steps of CartPole-v1).
+    bit for bit (compared over 5,120 and 30,720 steps of CartPole-v1); this takes 2 to 6 % less
+    CPU time, both without output.
     """
     c = CLEANRL
     num_envs, num_steps = c["num_envs"], c["num_steps"]
