@@ -169,7 +169,6 @@ def _gymnasium(name: str, num_envs: int, options: dict[str, Any]) -> Loop | Pole
             f"no environment is called {name!r}: give a Gymnasium id such as 'CartPole-v1' "
             f"or a MinAtar game such as 'MinAtar/Breakout'"
         ) from error
-    options = {"render_mode": "rgb_array", **options}
     backend = (Poles if name == "CartPole-v1" else Loop)(spec, num_envs, options)
     actions, obs = backend.action_space, backend.obs_space
     vector = isinstance(actions, gym.spaces.Box) and len(actions.shape) == 1
