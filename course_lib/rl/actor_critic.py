@@ -1,0 +1,283 @@
+"""Policy gradients: REINFORCE, REINFORCE with a baseline, and advantage actor-critic (A2C).
+
+REINFORCE: Williams, "Simple statistical gradient-following algorithms for connectionist
+reinforcement learning" (Machine Learning 8, 1992). A2C: Mnih et al., arXiv 1602.01783, with all
+learners in step, and advantages by GAE (arXiv 1506.02438). All three make the actions that went
+well more probable; they differ in what "well" is compared with. Left out: asynchronous learners,
+recurrent policies, and the factor gamma^t that the exact gradient of a discounted return carries,
+which would all but switch off learning from the later steps of an episode. Everybody leaves it out.
+
+``reinforce`` and ``a2c`` read top to bottom: play, say how good each action was, take one gradient
+step. Experience is used once: its gradient belongs to the policy that played it. The losses are
+functions of tensors of any shape and know neither network nor environment.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from course_lib.rl import returns
+from course_lib.rl.agent import Agent, AgentConfig
+from course_lib.rl.distributions import Categorical
+from course_lib.rl.envs import Envs
+from course_lib.rl.ppo import masked_mean, value_loss
+from course_lib.rl.rollout import Collector, Rollout
+
+BASELINES = ("none", "leave one out", "value")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of one run. The recipes below work; ``num_envs`` says for how many environments."""
+
+    total_steps: int = 150_000  # environment steps, all environments together
+    num_envs: int = 16  # the recipe expects so many: 1 to 64
+    baseline: str = "none"  # of REINFORCE: "none", "leave one out" or "value"
+    rollout_length: int = 16  # of A2C: steps per environment between updates: 5 to 64
+    lam: float = 0.95  # of A2C: 0 trusts the values, 1 the rewards
+    gamma: float = 0.99  # discount per step: 0.9 to 0.999
+    learning_rate: float = 3e-3  # Adam's: 1e-4 to 1e-2
+    anneal: bool = True  # the learning rate falls in a line to 0
+    value_coef: float = 0.5  # weight of the value loss: 0.25 to 1
+    value_steps: int = 1  # gradient steps of the values per step of the policy: 1 to 80
+    entropy_coef: float = 0.0  # weight of the entropy bonus: 0 to 0.02
+    max_grad_norm: float = 0.5  # longer gradients are shortened to this
+    agent: AgentConfig = field(default_factory=AgentConfig)
+
+    def __post_init__(self) -> None:
+        at_least_1 = "total_steps num_envs rollout_length value_steps"
+        limits = [
+            ("gamma lam", lambda x: 0 <= x <= 1, "lie in [0, 1]"),
+            ("learning_rate max_grad_norm", lambda x: x > 0, "be above 0"),
+            ("value_coef entropy_coef", lambda x: x >= 0, "not be negative"),
+            ("baseline", lambda x: x in BASELINES, f"be one of {', '.join(BASELINES)}"),
+            (at_least_1, lambda x: x >= 1, "be at least 1"),
+        ]
+        for names, holds, limit in limits:
+            for name in names.split():
+                if not holds(getattr(self, name)):
+                    raise ValueError(f"{name} must {limit}, got {getattr(self, name)}")
+
+
+def return_to_go(rewards: Tensor, gamma: float) -> Tensor:
+    """All rewards from each step on, discounted, (T, ...): what an action can still change.
+
+    ``rewards`` (T, ...) of whole episodes, 0 after the end. G_t = r_t + gamma G_{t+1}; Sutton and
+    Barto (2018), equation 3.9.
+    """
+    totals = torch.empty_like(rewards)
+    following = torch.zeros_like(rewards[0])
+    for t in reversed(range(len(rewards))):
+        following = rewards[t] + gamma * following
+        totals[t] = following
+    return totals
+
+
+def leave_one_out(totals: Tensor) -> Tensor:
+    """Each return minus the mean of the *other* episodes' at that time, (T, N).
+
+    ``totals`` (T, N): returns to go of N >= 2 episodes, 0 after the end. What the others got does
+    not depend on this episode's actions, so the gradient stays unbiased. With its own return in
+    the mean it would be N/(N-1) times too small. Kool et al. (2019), "Buy 4 REINFORCE samples".
+    """
+    count = totals.shape[1]
+    if count < 2:
+        raise ValueError(f"leaving one out needs at least 2 episodes, got {count}")
+    others = (totals.sum(1, keepdim=True) - totals) / (count - 1)
+    return totals - others
+
+
+def policy_gradient_loss(logp: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+    """A number whose gradient is minus the policy gradient, so that descent goes uphill.
+
+    All (...) of one shape: ``logp`` of the actions taken, which carries the gradient;
+    ``advantages``, how good each was, which counts as data; ``mask``, 1 where a row counts. The
+    value of this loss means nothing. Sutton et al. (2000), theorem 1; a mean over steps instead
+    of a sum per episode keeps its size about the same however long episodes become.
+    """
+    return -(logp * advantages.detach() * mask).sum() / mask.sum()
+
+
+def entropy_bonus(logits: Tensor) -> Tensor:
+    """Entropy in nats of each choice among A actions, (...): log A if even, 0 if certain.
+
+    ``logits`` (..., A) need not be normalised. Added to the objective, it keeps a policy from
+    giving up actions too early (Williams and Peng 1991; arXiv 1602.01783, section 4).
+    """
+    logp = torch.log_softmax(logits, dim=-1)
+    return -(logp.exp() * logp).sum(-1)
+
+
+def actor_critic_loss(
+    logp: Tensor,
+    advantages: Tensor,
+    values: Tensor,
+    targets: Tensor,
+    entropy: Tensor,
+    mask: Tensor,
+    *,
+    value_coef: float = 0.5,
+    entropy_coef: float = 0.0,
+    policy_gradient_loss: Callable[..., Tensor] = policy_gradient_loss,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The whole loss, a number, and its metrics. All tensors (...) of one shape.
+
+    Policy loss, plus half the squared error of the values, minus the entropy: each with its
+    weight. Rows where ``mask`` is 0 change nothing.
+    """
+    policy = policy_gradient_loss(logp, advantages, mask)
+    value = masked_mean(value_loss(values, targets), mask)
+    mean_entropy = masked_mean(entropy, mask)
+    loss = policy + value_coef * value - entropy_coef * mean_entropy
+    metrics = {"policy_loss": policy, "value_loss": value, "entropy": mean_entropy}
+    return loss, {name: number.detach() for name, number in metrics.items()}
+
+
+@torch.no_grad()
+def play_episodes(agent: Agent, envs: Envs, generator: torch.Generator) -> Rollout:
+    """One whole episode in each of N environments, T the length of the longest.
+
+    ``valid`` is False after an episode's end; rewards and ends are 0 there. Environments that are
+    done play on until the last one is, since they move together; nobody learns from that.
+    """
+    seen, chosen, rows = [], [], []
+    obs, playing = envs.reset(), np.ones(envs.num_envs, bool)
+    while playing.any():
+        if agent.obs_normalizer is not None:
+            agent.obs_normalizer.update(obs[playing])
+        seen.append(agent.read(obs))
+        chosen.append(agent.network.policy(seen[-1]).sample(generator))
+        obs, rewards, terminated, truncated, _ = envs.step(chosen[-1].cpu().numpy())
+        rows.append((rewards * playing, terminated & playing, truncated & playing, playing))
+        playing = playing & ~(terminated | truncated)
+    columns = [torch.as_tensor(np.stack(c), device=agent.device) for c in zip(*rows, strict=True)]
+    stacked, actions = torch.stack(seen), torch.stack(chosen)
+    policy, values = agent.network(stacked.flatten(0, 1))
+    logp = policy.logp(actions.flatten(0, 1)).view(len(seen), -1)
+    values = torch.cat([values, agent.network.value(agent.read(obs))]).view(len(seen) + 1, -1)
+    return Rollout(stacked, actions, logp, values[:-1], values[1:], *columns)
+
+
+def reinforce(
+    agent: Agent,
+    envs: Envs,
+    config: Config,
+    seed: int = 0,
+    *,
+    return_to_go: Callable[..., Tensor] = return_to_go,
+    leave_one_out: Callable[..., Tensor] = leave_one_out,
+    policy_gradient_loss: Callable[..., Tensor] = policy_gradient_loss,
+    entropy_bonus: Callable[..., Tensor] = entropy_bonus,
+) -> Iterator[dict[str, float]]:
+    """Train ``agent`` in place; yield a dictionary of metrics after each update.
+
+    An update plays one whole episode per environment. Returns count what was seen: nothing
+    stands in for what a truncation cut off. ``seed`` drives the actions drawn; agent and
+    environments have their own. The last four functions can be replaced, by your own or by a
+    mistake that you want to see fail.
+    Metrics: ``steps`` of all episodes so far, ``return`` (mean over the last 100 episodes),
+    ``policy_loss``, ``value_loss``, ``entropy``.
+    """
+    learner = _Learner(agent, config, seed, policy_gradient_loss, entropy_bonus)
+    recent: deque[float] = deque(maxlen=100)
+    while learner.steps < config.total_steps:
+        episodes = play_episodes(agent, envs, learner.generator)
+        totals = return_to_go(episodes.rewards, config.gamma)
+        advantages = totals
+        if config.baseline == "leave one out":
+            advantages = leave_one_out(totals)
+        elif config.baseline == "value":
+            advantages = totals - episodes.values
+        metrics = learner.update(episodes, advantages, totals)
+        recent.extend(episodes.rewards.sum(0).tolist())
+        learner.steps += int(episodes.valid.sum())
+        yield {"steps": float(learner.steps), "return": float(np.mean(recent)), **metrics}
+
+
+def a2c(
+    agent: Agent,
+    envs: Envs,
+    config: Config,
+    seed: int = 0,
+    *,
+    gae: Callable[..., Tensor] = returns.gae,
+    policy_gradient_loss: Callable[..., Tensor] = policy_gradient_loss,
+    entropy_bonus: Callable[..., Tensor] = entropy_bonus,
+) -> Iterator[dict[str, float]]:
+    """Train ``agent`` in place; yield a dictionary of metrics after each update.
+
+    An update takes ``rollout_length`` steps per environment; values stand in for what comes later.
+    Arguments and metrics as in ``reinforce``; ``return`` is nan before the first episode ends.
+    """
+    learner = _Learner(agent, config, seed, policy_gradient_loss, entropy_bonus)
+    collector = Collector(envs)
+    while learner.steps < config.total_steps:
+        rollout = collector.collect(agent, config.rollout_length, learner.generator)
+        advantages = gae(
+            rollout.rewards,
+            rollout.values,
+            rollout.next_values,
+            rollout.terminated,
+            rollout.truncated,
+            config.gamma,
+            config.lam,
+        )
+        metrics = learner.update(rollout, advantages, rollout.values + advantages)
+        learner.steps += config.rollout_length * envs.num_envs
+        mean = float(np.mean(collector.recent)) if collector.recent else float("nan")
+        yield {"steps": float(learner.steps), "return": mean, **metrics}
+
+
+class _Learner:
+    """What both algorithms share: the optimiser, the random numbers, one update."""
+
+    def __init__(
+        self, agent: Agent, config: Config, seed: int, policy_loss: Callable, entropy: Callable
+    ):
+        self.agent, self.config = agent, config
+        self.policy_loss, self.entropy = policy_loss, entropy
+        self.steps = 0  # environment steps so far
+        self.optimizer = torch.optim.Adam(
+            agent.network.parameters(), config.learning_rate, eps=1e-5, fused=True
+        )
+        # (seed, 1): the seed alone would be the environments' own stream.
+        stream = int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
+        self.generator = torch.Generator(agent.device).manual_seed(stream)
+
+    def update(self, rollout: Rollout, advantages: Tensor, targets: Tensor) -> dict[str, float]:
+        """One gradient step on ``rollout``, and more for the values where the config says so."""
+        config, network = self.config, self.agent.network
+        if config.anneal:
+            left = max(0.0, 1 - self.steps / config.total_steps)
+            self.optimizer.param_groups[0]["lr"] = config.learning_rate * left
+        obs, actions = rollout.obs.flatten(0, 1), rollout.actions.flatten(0, 1)
+        targets, mask = targets.flatten(), rollout.valid.flatten().to(targets.dtype)
+        policy, values = network(obs)
+        numbered = isinstance(policy, Categorical)
+        loss, metrics = actor_critic_loss(
+            policy.logp(actions),
+            advantages.flatten(),
+            values,
+            targets,
+            self.entropy(policy.logits) if numbered else policy.entropy(),
+            mask,
+            value_coef=config.value_coef,
+            entropy_coef=config.entropy_coef,
+            policy_gradient_loss=self.policy_loss,
+        )
+        self._step(loss)
+        for _ in range(config.value_steps - 1):
+            self._step(
+                config.value_coef * masked_mean(value_loss(network.value(obs), targets), mask)
+            )
+        return {name: float(number) for name, number in metrics.items()}
+
+    def _step(self, loss: Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.agent.network.parameters(), self.config.max_grad_norm)
+        self.optimizer.step()
