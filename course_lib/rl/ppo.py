@@ -119,7 +119,7 @@ def masked_mean(x: Tensor, mask: Tensor | None) -> Tensor:
     """Mean of ``x`` (...) where ``mask`` (...) is 1; 0 where the mask keeps nothing."""
     if mask is None:
         return x.mean()
-    return (x * mask).sum() / mask.sum().clamp(min=1)
+    return x.masked_fill(mask == 0, 0.0).sum() / mask.sum().clamp(min=1)
 
 
 def whiten(x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -154,6 +154,8 @@ def ppo_loss(
     neither loss nor metrics. Without ``values`` the value loss is left out. The last four
     arguments are the parts, to be replaced by your own.
     """
+    if mask is not None:  # rows left out may hold anything, and infinity times 0 would be nan
+        logp, old_logp = (x.masked_fill(mask == 0, 0.0) for x in (logp, old_logp))
     ratio = probability_ratio(logp, old_logp)
     policy = masked_mean(clipped_surrogate(ratio, advantages, clip), mask)
     loss, metrics = policy, {"policy_loss": policy.detach()}
