@@ -1,5 +1,6 @@
 """Environments: shapes, seeds, and the row after an episode's end."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 
@@ -145,7 +146,7 @@ def test_render(name):
         ({"name": "MinAtar/Pong"}, "there are MinAtar/Asterix, MinAtar/Breakout"),
         ({"name": "MinAtar/Breakout", "sticky_actions": 1.0}, r"must lie in \[0, 1\), got 1.0"),
         ({"name": "MinAtar/Breakout", "options": {"a": 1}}, "takes none"),
-        ({"name": "Pendulum-v1"}, "continuous actions"),
+        ({"name": "Blackjack-v1"}, "Blackjack-v1 observes neither numbers nor arrays"),
     ],
 )
 def test_wrong_arguments_get_a_sentence(arguments, sentence):
@@ -160,3 +161,109 @@ def test_wrong_use_gets_a_sentence():
     envs.reset()
     with pytest.raises(ValueError, match=r"must have shape \(2,\)"):
         envs.step(np.zeros((2, 1), np.int64))
+
+
+CONTINUOUS = {
+    "Pendulum-v1": (3, 1, 2.0, {}),
+    "HalfCheetah-v5": (17, 6, 1.0, {}),
+    "LunarLander-v3": (8, 2, 1.0, {"continuous": True}),
+}
+
+
+def swing(envs, steps, seed=0, scale=1.0):
+    rng = np.random.default_rng(seed)
+    shape = (envs.num_envs, envs.action_size)
+    first = envs.reset()
+    return first, [envs.step(scale * rng.normal(size=shape)) for _ in range(steps)]
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_continuous_actions(name):
+    size, action_size, _, options = CONTINUOUS[name]
+    envs = environments.make(name, num_envs=3, seed=1, options=options)
+    assert envs.num_actions is None and envs.action_size == action_size
+    assert envs.obs_shape == (size,)
+    first, steps = swing(envs, 5)
+    assert first.shape == (3, size) and first.dtype == np.float32
+    for step in steps:
+        assert step.obs.shape == (3, size) and step.obs.dtype == np.float32
+        assert step.rewards.shape == (3,) and step.rewards.dtype == np.float32
+        for flags in (step.terminated, step.truncated, step.valid):
+            assert flags.shape == (3,) and flags.dtype == bool
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_a_seed_repeats_with_continuous_actions(name):
+    def trace(seed):
+        envs = environments.make(name, num_envs=2, seed=seed, options=CONTINUOUS[name][3])
+        first, steps = swing(envs, 30)
+        return np.stack([first, *(s.obs for s in steps)])
+
+    assert np.array_equal(trace(3), trace(3))
+    assert not np.array_equal(trace(3), trace(4))
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_actions_beyond_the_limits_are_brought_back_to_them(name):
+    """HalfCheetah would charge for an effort of 100, though its joints give no more than 1."""
+    _, action_size, limit, options = CONTINUOUS[name]
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], size=(20, 2, action_size))
+    traces = []
+    for size in (limit, 100.0):
+        envs = environments.make(name, num_envs=2, seed=0, options=options)
+        envs.reset()
+        asked = size * signs
+        kept = asked.copy()
+        traces.append([envs.step(a) for a in asked])
+        assert np.array_equal(asked, kept), "the caller's actions stay as they were"
+    for a, b in zip(*traces, strict=True):
+        assert np.array_equal(a.obs, b.obs) and np.array_equal(a.rewards, b.rewards)
+    # And half the limit is another action: the limits are not too tight.
+    envs = environments.make(name, num_envs=2, seed=0, options=options)
+    envs.reset()
+    soft = [envs.step(limit / 2 * s) for s in signs]
+    assert not np.array_equal(soft[-1].obs, traces[0][-1].obs)
+
+
+@pytest.mark.parametrize("name", ["Pendulum-v1", "LunarLander-v3"])
+def test_the_row_after_an_end_with_continuous_actions(name):
+    envs = environments.make(name, num_envs=2, options=CONTINUOUS[name][3])
+    _, steps = swing(envs, 450)
+    ended = np.zeros(2, bool)
+    ends = 0
+    for step in steps:
+        assert np.array_equal(step.valid, ~ended)
+        assert not step.rewards[~step.valid].any()
+        ended = step.terminated | step.truncated
+        ends += ended.sum()
+    assert ends >= 4
+    if name == "Pendulum-v1":
+        assert not any(step.terminated.any() for step in steps)  # only its clock ends it
+
+
+def test_numbered_actions_of_the_lander():
+    envs = environments.make("LunarLander-v3", num_envs=2)
+    assert envs.num_actions == 4 and envs.action_size is None
+    envs.reset()
+    assert envs.step(np.array([0, 2])).obs.shape == (2, 8)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros(2), np.zeros((2, 2)), np.zeros((3, 1)), np.zeros(())])
+def test_continuous_actions_of_a_wrong_shape_get_a_sentence(wrong):
+    envs = environments.make("Pendulum-v1", num_envs=2)
+    envs.reset()
+    with pytest.raises(ValueError, match=r"actions must have shape \(2, 1\), one per environment"):
+        envs.step(wrong)
+
+
+def test_actions_that_no_lesson_can_take_get_a_sentence():
+    class Switches(gym.Env):
+        action_space = gym.spaces.MultiBinary(3)
+        observation_space = gym.spaces.Box(0, 1, (2,))
+
+    gym.register("Switches-v0", Switches)
+    try:
+        with pytest.raises(ValueError, match="takes neither numbered actions nor vectors"):
+            environments.make("Switches-v0")
+    finally:
+        del gym.registry["Switches-v0"]
