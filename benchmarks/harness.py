@@ -15,7 +15,9 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
-VERSIONED = ("numpy", "torch", "gymnasium", "minatar", "stable-baselines3", "transformers")
+VERSIONED = (
+    *("numpy", "torch", "gymnasium", "mujoco", "minatar", "stable-baselines3", "transformers"),
+)
 
 
 @dataclass(frozen=True)

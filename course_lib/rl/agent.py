@@ -37,9 +37,7 @@ class Agent:
     """
 
     def __init__(self, envs: Envs, config: AgentConfig, seed: int = 0, device: str = "cpu"):
-        self._build(
-            config, tuple(envs.obs_shape), envs.num_actions, envs.action_size, seed, device
-        )
+        self._build(config, tuple(envs.obs_shape), envs.num_actions, envs.action_size, seed, device)
 
     def _build(
         self,

@@ -74,6 +74,39 @@ CARTPOLE = Config(
     learning_rate=3e-3,
 )
 
+# Two robots. What one step of the policy may change is small at first (log_std -2) for the
+# cheetah, whose reward grows with each steady stride; the hopper falls if it is too timid.
+HALF_CHEETAH = Config(
+    total_steps=500_000,
+    num_envs=8,
+    rollout_length=64,
+    epochs=10,
+    minibatch_size=128,
+    gamma=0.98,
+    lam=0.92,
+    clip=0.1,
+    learning_rate=1e-4,
+    max_grad_norm=0.8,
+    scale_rewards=True,
+    agent=AgentConfig(
+        hidden=(256, 256),
+        activation="relu",
+        log_std=-2.0,
+        orthogonal_init=False,
+        normalize_obs=True,
+    ),
+)
+HOPPER = Config(
+    total_steps=500_000,
+    num_envs=4,
+    rollout_length=512,
+    epochs=10,
+    minibatch_size=64,
+    learning_rate=3e-4,
+    scale_rewards=True,
+    agent=AgentConfig(normalize_obs=True),
+)
+
 
 def probability_ratio(logp: Tensor, old_logp: Tensor) -> Tensor:
     """How much more probable each action is now than when it was chosen: ``pi / pi_old``, (...)."""
