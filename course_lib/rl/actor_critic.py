@@ -4,12 +4,11 @@ REINFORCE: Williams, "Simple statistical gradient-following algorithms for conne
 reinforcement learning" (Machine Learning 8, 1992). A2C: Mnih et al., arXiv 1602.01783, with all
 learners in step, and advantages by GAE (arXiv 1506.02438). All three make the actions that went
 well more probable; they differ in what "well" is compared with. Left out: asynchronous learners,
-recurrent policies, and the factor gamma^t that the exact gradient of a discounted return carries,
-which would all but switch off learning from the later steps of an episode. Everybody leaves it out.
+shortened gradients (Adam sets the length of a step; one limit for policy and values would let bad
+values slow the policy), and the factor gamma^t of a discounted return's exact gradient.
 
 ``reinforce`` and ``a2c`` read top to bottom: play, say how good each action was, take one gradient
-step. Experience is used once: its gradient belongs to the policy that played it. The losses are
-functions of tensors of any shape and know neither network nor environment.
+step. Experience is used once: its gradient belongs to the policy that played it.
 """
 
 from collections import deque
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from course_lib.rl import returns
 from course_lib.rl.agent import Agent, AgentConfig
@@ -26,8 +25,6 @@ from course_lib.rl.distributions import Categorical
 from course_lib.rl.envs import Envs
 from course_lib.rl.ppo import masked_mean, value_loss
 from course_lib.rl.rollout import Collector, Rollout
-
-BASELINES = ("none", "leave one out", "value")
 
 
 @dataclass(frozen=True)
@@ -40,27 +37,33 @@ class Config:
     rollout_length: int = 16  # of A2C: steps per environment between updates: 5 to 64
     lam: float = 0.95  # of A2C: 0 trusts the values, 1 the rewards
     gamma: float = 0.99  # discount per step: 0.9 to 0.999
-    learning_rate: float = 3e-3  # Adam's: 1e-4 to 1e-2
-    anneal: bool = True  # the learning rate falls in a line to 0
+    learning_rate: float = 3e-3  # Adam's at first, falls in a line to 0: 1e-4 to 1e-2
     value_coef: float = 0.5  # weight of the value loss: 0.25 to 1
     value_steps: int = 1  # gradient steps of the values per step of the policy: 1 to 80
     entropy_coef: float = 0.0  # weight of the entropy bonus: 0 to 0.02
-    max_grad_norm: float = 0.5  # longer gradients are shortened to this
     agent: AgentConfig = field(default_factory=AgentConfig)
 
     def __post_init__(self) -> None:
         at_least_1 = "total_steps num_envs rollout_length value_steps"
+        baselines = ("none", "leave one out", "value")
         limits = [
             ("gamma lam", lambda x: 0 <= x <= 1, "lie in [0, 1]"),
-            ("learning_rate max_grad_norm", lambda x: x > 0, "be above 0"),
+            ("learning_rate", lambda x: x > 0, "be above 0"),
             ("value_coef entropy_coef", lambda x: x >= 0, "not be negative"),
-            ("baseline", lambda x: x in BASELINES, f"be one of {', '.join(BASELINES)}"),
+            ("baseline", lambda x: x in baselines, f"be one of {', '.join(baselines)}"),
             (at_least_1, lambda x: x >= 1, "be at least 1"),
         ]
         for names, holds, limit in limits:
             for name in names.split():
                 if not holds(getattr(self, name)):
                     raise ValueError(f"{name} must {limit}, got {getattr(self, name)}")
+
+
+CARTPOLE_REINFORCE = Config(value_coef=0.0)
+CARTPOLE_LEAVE_ONE_OUT = Config(baseline="leave one out", value_coef=0.0)
+# Values that lag behind mislead the policy: they take several steps for each one of the policy.
+CARTPOLE_VALUE_BASELINE = Config(baseline="value", value_steps=8)
+CARTPOLE_A2C = Config(rollout_length=32, learning_rate=2e-3, value_steps=8)
 
 
 def return_to_go(rewards: Tensor, gamma: float) -> Tensor:
@@ -84,10 +87,9 @@ def leave_one_out(totals: Tensor) -> Tensor:
     not depend on this episode's actions, so the gradient stays unbiased. With its own return in
     the mean it would be N/(N-1) times too small. Kool et al. (2019), "Buy 4 REINFORCE samples".
     """
-    count = totals.shape[1]
-    if count < 2:
-        raise ValueError(f"leaving one out needs at least 2 episodes, got {count}")
-    others = (totals.sum(1, keepdim=True) - totals) / (count - 1)
+    if totals.shape[1] < 2:
+        raise ValueError(f"leaving one out needs at least 2 episodes, got {totals.shape[1]}")
+    others = (totals.sum(1, keepdim=True) - totals) / (totals.shape[1] - 1)
     return totals - others
 
 
@@ -96,8 +98,7 @@ def policy_gradient_loss(logp: Tensor, advantages: Tensor, mask: Tensor) -> Tens
 
     All (...) of one shape: ``logp`` of the actions taken, which carries the gradient;
     ``advantages``, how good each was, which counts as data; ``mask``, 1 where a row counts. The
-    value of this loss means nothing. Sutton et al. (2000), theorem 1; a mean over steps instead
-    of a sum per episode keeps its size about the same however long episodes become.
+    value of this loss means nothing. Sutton et al. (2000), theorem 1, per step.
     """
     return -(logp * advantages.detach() * mask).sum() / mask.sum()
 
@@ -113,26 +114,15 @@ def entropy_bonus(logits: Tensor) -> Tensor:
 
 
 def actor_critic_loss(
-    logp: Tensor,
-    advantages: Tensor,
-    values: Tensor,
-    targets: Tensor,
-    entropy: Tensor,
-    mask: Tensor,
-    *,
-    value_coef: float = 0.5,
-    entropy_coef: float = 0.0,
-    policy_gradient_loss: Callable[..., Tensor] = policy_gradient_loss,
+    policy: Tensor, values: Tensor, targets: Tensor, entropy: Tensor, mask: Tensor, config: Config
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The whole loss, a number, and its metrics. All tensors (...) of one shape.
+    """The whole loss, a number, and its metrics: three parts, each with its weight.
 
-    Policy loss, plus half the squared error of the values, minus the entropy: each with its
-    weight. Rows where ``mask`` is 0 change nothing.
+    ``policy`` is a number; the other tensors (...) have one shape. Masked rows change nothing.
     """
-    policy = policy_gradient_loss(logp, advantages, mask)
     value = masked_mean(value_loss(values, targets), mask)
     mean_entropy = masked_mean(entropy, mask)
-    loss = policy + value_coef * value - entropy_coef * mean_entropy
+    loss = policy + config.value_coef * value - config.entropy_coef * mean_entropy
     metrics = {"policy_loss": policy, "value_loss": value, "entropy": mean_entropy}
     return loss, {name: number.detach() for name, number in metrics.items()}
 
@@ -141,8 +131,8 @@ def actor_critic_loss(
 def play_episodes(agent: Agent, envs: Envs, generator: torch.Generator) -> Rollout:
     """One whole episode in each of N environments, T the length of the longest.
 
-    ``valid`` is False after an episode's end; rewards and ends are 0 there. Environments that are
-    done play on until the last one is, since they move together; nobody learns from that.
+    ``valid`` is False after an episode's end; rewards and ends are 0 there. (The environments move
+    together, so those that are done play on until the last one is.)
     """
     seen, chosen, rows = [], [], []
     obs, playing = envs.reset(), np.ones(envs.num_envs, bool)
@@ -178,9 +168,8 @@ def reinforce(
     An update plays one whole episode per environment. Returns count what was seen: nothing
     stands in for what a truncation cut off. ``seed`` drives the actions drawn; agent and
     environments have their own. The last four functions can be replaced, by your own or by a
-    mistake that you want to see fail.
-    Metrics: ``steps`` of all episodes so far, ``return`` (mean over the last 100 episodes),
-    ``policy_loss``, ``value_loss``, ``entropy``.
+    mistake that you want to see fail. Metrics: ``steps`` of all episodes so far, ``return`` (mean
+    over the last 100 episodes), ``policy_loss``, ``value_loss``, ``entropy``.
     """
     learner = _Learner(agent, config, seed, policy_gradient_loss, entropy_bonus)
     recent: deque[float] = deque(maxlen=100)
@@ -211,21 +200,15 @@ def a2c(
     """Train ``agent`` in place; yield a dictionary of metrics after each update.
 
     An update takes ``rollout_length`` steps per environment; values stand in for what comes later.
-    Arguments and metrics as in ``reinforce``; ``return`` is nan before the first episode ends.
+    The rest is as in ``reinforce``; ``return`` is nan before the first episode ends.
     """
     learner = _Learner(agent, config, seed, policy_gradient_loss, entropy_bonus)
     collector = Collector(envs)
     while learner.steps < config.total_steps:
         rollout = collector.collect(agent, config.rollout_length, learner.generator)
-        advantages = gae(
-            rollout.rewards,
-            rollout.values,
-            rollout.next_values,
-            rollout.terminated,
-            rollout.truncated,
-            config.gamma,
-            config.lam,
-        )
+        ends = rollout.terminated, rollout.truncated
+        values = rollout.values, rollout.next_values
+        advantages = gae(rollout.rewards, *values, *ends, config.gamma, config.lam)
         metrics = learner.update(rollout, advantages, rollout.values + advantages)
         learner.steps += config.rollout_length * envs.num_envs
         mean = float(np.mean(collector.recent)) if collector.recent else float("nan")
@@ -235,15 +218,11 @@ def a2c(
 class _Learner:
     """What both algorithms share: the optimiser, the random numbers, one update."""
 
-    def __init__(
-        self, agent: Agent, config: Config, seed: int, policy_loss: Callable, entropy: Callable
-    ):
+    def __init__(self, agent: Agent, config: Config, seed: int, *functions: Callable):
         self.agent, self.config = agent, config
-        self.policy_loss, self.entropy = policy_loss, entropy
+        self.policy_loss, self.entropy = functions
         self.steps = 0  # environment steps so far
-        self.optimizer = torch.optim.Adam(
-            agent.network.parameters(), config.learning_rate, eps=1e-5, fused=True
-        )
+        self.optimizer = torch.optim.Adam(agent.network.parameters(), eps=1e-5, fused=True)
         # (seed, 1): the seed alone would be the environments' own stream.
         stream = int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
         self.generator = torch.Generator(agent.device).manual_seed(stream)
@@ -251,33 +230,20 @@ class _Learner:
     def update(self, rollout: Rollout, advantages: Tensor, targets: Tensor) -> dict[str, float]:
         """One gradient step on ``rollout``, and more for the values where the config says so."""
         config, network = self.config, self.agent.network
-        if config.anneal:
-            left = max(0.0, 1 - self.steps / config.total_steps)
-            self.optimizer.param_groups[0]["lr"] = config.learning_rate * left
+        left = 1 - self.steps / config.total_steps
+        self.optimizer.param_groups[0]["lr"] = config.learning_rate * left
         obs, actions = rollout.obs.flatten(0, 1), rollout.actions.flatten(0, 1)
         targets, mask = targets.flatten(), rollout.valid.flatten().to(targets.dtype)
         policy, values = network(obs)
         numbered = isinstance(policy, Categorical)
-        loss, metrics = actor_critic_loss(
-            policy.logp(actions),
-            advantages.flatten(),
-            values,
-            targets,
-            self.entropy(policy.logits) if numbered else policy.entropy(),
-            mask,
-            value_coef=config.value_coef,
-            entropy_coef=config.entropy_coef,
-            policy_gradient_loss=self.policy_loss,
-        )
-        self._step(loss)
-        for _ in range(config.value_steps - 1):
-            self._step(
-                config.value_coef * masked_mean(value_loss(network.value(obs), targets), mask)
-            )
+        entropy = self.entropy(policy.logits) if numbered else policy.entropy()
+        policy_loss = self.policy_loss(policy.logp(actions), advantages.flatten(), mask)
+        loss, metrics = actor_critic_loss(policy_loss, values, targets, entropy, mask, config)
+        for k in range(config.value_steps):
+            if k > 0:
+                error = masked_mean(value_loss(network.value(obs), targets), mask)
+                loss = config.value_coef * error
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
         return {name: float(number) for name, number in metrics.items()}
-
-    def _step(self, loss: Tensor) -> None:
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.agent.network.parameters(), self.config.max_grad_norm)
-        self.optimizer.step()
