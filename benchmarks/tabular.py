@@ -5,6 +5,8 @@ distribution, by solving its Bellman equation (time limits left out). Q-learning
 greedy policy, against the optimal value. SARSA learns about the policy that it follows, so it is
 judged by its epsilon-soft policy, against the best value that any epsilon-soft policy has.
 The gap is the distance to that value in percent of its absolute value.
+
+The settings were chosen on seeds 100 to 139. The seeds reported here, from 200 on, chose nothing.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from benchmarks.dqn_cartpole import fresh_seeds
 from benchmarks.harness import Clock, Goal
 from course_lib.rl import q_learning as tabular
 from course_lib.rl.q_learning import Config
@@ -27,15 +30,17 @@ ALGORITHMS = {"q_learning": tabular.q_learning, "sarsa": tabular.sarsa}
 # FrozenLake is noisy, so its values must become averages over many visits. The cliff is the same
 # for both algorithms, so that their curves compare. Taxi's moves are certain: full steps do for
 # Q-learning, while SARSA averages over its own random actions.
+# Where SARSA misses, an action that it rarely tries looks too good. Such an action has few visits,
+# so the step size must fall fast and the run must be long: the mean of many targets is steady.
 FROZEN = Config(gamma=0.99, alpha=1.0, epsilon=0.2, epsilon_start=1.0)
 CLIFF = Config(
-    steps=80_000, gamma=0.99, alpha=0.5, alpha_decay=0.04, epsilon=0.2, epsilon_start=0.2
+    steps=160_000, gamma=0.99, alpha=0.5, alpha_decay=0.06, epsilon=0.2, epsilon_start=0.2
 )
 TAXI = Config(gamma=0.99)
 SETTINGS = {
     "FrozenLake-v1": {
         "q_learning": replace(FROZEN, steps=150_000, alpha_decay=0.1, epsilon_steps=75_000),
-        "sarsa": replace(FROZEN, steps=300_000, alpha_decay=0.05, epsilon_steps=50_000),
+        "sarsa": replace(FROZEN, steps=500_000, alpha_decay=0.16, epsilon_steps=20_000),
     },
     "CliffWalking-v1": {"q_learning": CLIFF, "sarsa": CLIFF},
     "Taxi-v4": {
@@ -44,8 +49,8 @@ SETTINGS = {
         ),
         "sarsa": replace(
             TAXI,
-            steps=200_000,
-            alpha=0.2,
+            steps=300_000,
+            alpha=0.1,
             alpha_decay=0.01,
             epsilon=0.02,
             epsilon_start=0.1,
@@ -57,7 +62,7 @@ SETTINGS = {
 
 def measure(quick: bool) -> dict[str, Any]:
     """Train every algorithm on every environment, 20 seeds each (quick: 2)."""
-    seeds = list(range(2 if quick else 20))
+    seeds = fresh_seeds(2 if quick else 20)
     runs = [
         train(env, algorithm, seed)
         for env, algorithms in SETTINGS.items()
