@@ -425,6 +425,31 @@ def test_without_whitening_the_advantages_stay_as_they_are():
         torch.testing.assert_close(advantages, named["targets"] - named["old_values"])
 
 
+@pytest.mark.parametrize("limit", [1e-3, 1e6])
+def test_long_gradients_are_shortened_and_short_ones_stay(limit):
+    config = dataclasses.replace(SHORT, max_grad_norm=limit)
+    agent, run, _ = train(config, updates=0)
+    lengths = []
+
+    def measure(*_):
+        parts = [p.grad.flatten() for p in agent.network.parameters()]
+        lengths.append(torch.cat(parts).norm().item())
+
+    run.optimizer.register_step_pre_hook(measure)
+    next(ppo.train(agent, run.collector.envs, config, run=run))
+    assert len(lengths) >= SHORT.epochs
+    if limit < 1:
+        assert lengths == pytest.approx([limit] * len(lengths), rel=1e-2)
+    else:
+        assert len(set(lengths)) == len(lengths) and min(lengths) > 1e-3
+
+
+def test_adam_has_the_larger_epsilon():
+    optimizer = train(updates=0)[1].optimizer
+    assert isinstance(optimizer, torch.optim.Adam)
+    assert [group["eps"] for group in optimizer.param_groups] == [1e-5]
+
+
 def test_gae_can_be_replaced():
     seen = []
 
