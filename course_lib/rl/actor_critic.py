@@ -37,7 +37,7 @@ class Config:
     rollout_length: int = 16  # of A2C: steps per environment between updates: 5 to 64
     lam: float = 0.95  # of A2C: 0 trusts the values, 1 the rewards
     gamma: float = 0.99  # discount per step: 0.9 to 0.999
-    learning_rate: float = 3e-3  # Adam's at first, falls in a line to 0: 1e-4 to 1e-2
+    learning_rate: float = 5e-3  # Adam's at first, falls in a line to 0: 1e-4 to 1e-2
     value_coef: float = 0.5  # weight of the value loss: 0.25 to 1
     value_steps: int = 1  # gradient steps of the values per step of the policy: 1 to 80
     entropy_coef: float = 0.0  # weight of the entropy bonus: 0 to 0.02
