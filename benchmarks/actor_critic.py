@@ -2,8 +2,9 @@
 
 Three parts. *Learning*: every method trains on ten seeds with the same number of steps; what counts
 is the last policy, played greedily for 100 episodes that no seed trained on. *Noise*: one policy
-is frozen half-way, many batches of 16 episodes are played, and each estimator turns the very same
-episodes into gradients: how far do they scatter, and how far off is their mean? *Mistakes*: named
+is frozen half-way and its values are trained on, many batches of 16 episodes are played, and each
+estimator turns the very same episodes into gradients: how far do they scatter, and how far off is
+their mean? *Mistakes*: named
 mistakes of the lesson's exercises, and a learning rate ten times too large, on five seeds.
 """
 
@@ -87,14 +88,23 @@ def train_and_test(algorithm: Callable, config: actor_critic.Config, seed: int) 
 
 
 def half_trained(seed: int) -> Agent:
-    """An A2C agent whose training stopped half-way: it plays, and falls."""
+    """An A2C agent whose policy stopped learning half-way, and whose values then caught up."""
     config = actor_critic.CARTPOLE_A2C
     envs = make("CartPole-v1", config.num_envs, seed)
     agent = Agent(envs, config.agent, seed)
     for row in actor_critic.a2c(agent, envs, config, seed):
         if row["return"] >= HALF_WAY:
             break
+    catch_up = replace(config, total_steps=30_000)
+    for _ in actor_critic.a2c(
+        agent, envs, catch_up, seed, policy_gradient_loss=_policy_stands_still
+    ):
+        pass
     return agent
+
+
+def _policy_stands_still(logp: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+    return 0 * logp.sum()
 
 
 def gradient(agent: Agent, episodes: Rollout, advantages: Tensor) -> Tensor:
@@ -221,6 +231,15 @@ def judge(result: dict) -> list[Goal]:
             "falls with λ",
             ", ".join(f"λ {lam:g}: {value:.2g}" for lam, value in bias.items()),
             bias[0.0] > bias[0.95] > bias[1.0],
+        )
+    )
+    cosine = median_noise(result, "GAE 0.95", "cosine")
+    goals.append(
+        Goal(
+            "direction of GAE's mean policy gradient at λ 0.95, cosine with the true one",
+            ">= 0.9",
+            f"{cosine:.3f}",
+            cosine >= 0.9,
         )
     )
     for method in MISTAKES:
