@@ -6,7 +6,8 @@ greedy policy, against the optimal value. SARSA learns about the policy that it 
 judged by its epsilon-soft policy, against the best value that any epsilon-soft policy has.
 The gap is the distance to that value in percent of its absolute value.
 
-The settings were chosen on seeds 100 to 139. The seeds reported here, from 200 on, chose nothing.
+The seeds reported here, from 200 on, chose no setting. Seeds below 200 did, and for SARSA and the
+cliff also thousands of runs of a simulation with random numbers of its own.
 """
 
 from __future__ import annotations
