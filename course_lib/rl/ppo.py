@@ -64,16 +64,25 @@ class Config:
 
 
 CARTPOLE = Config(
-    total_steps=150_000,
-    num_envs=64,
+    total_steps=300_000,
+    num_envs=32,
     rollout_length=32,
-    epochs=4,
-    minibatch_size=512,
-    gamma=0.98,
-    lam=0.8,
+    minibatch_size=256,
+    clip=0.3,
     learning_rate=3e-3,
+    scale_rewards=True,
+    agent=AgentConfig(hidden=(32, 32), normalize_obs=True),
 )
 
+LUNARLANDER = Config(
+    total_steps=600_000,
+    rollout_length=256,
+    gamma=0.999,
+    learning_rate=1e-3,
+    entropy_coef=0.01,
+    scale_rewards=True,
+    agent=AgentConfig(normalize_obs=True),
+)
 # Two robots. What one step of the policy may change is small at first (log_std -2) for the
 # cheetah, whose reward grows with each steady stride; the hopper falls if it is too timid.
 HALF_CHEETAH = Config(
