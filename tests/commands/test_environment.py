@@ -68,6 +68,14 @@ def test_commands_ask_only_for_extras_that_exist():
         requirements(extras)
 
 
+def test_the_physics_engines_of_pip_reach_binder_too():
+    script = (ROOT / "postBuild").read_text(encoding="utf-8")
+    extras = next(Requirement(r).extras for r in requirements() if r.startswith("gymnasium"))
+    for engine in extras & {"box2d", "mujoco"}:
+        assert f" {engine} " in script and engine in CONSTRAINTS
+    assert "-c constraints.txt" in script
+
+
 def test_the_course_itself_is_installed_by_postbuild_and_not_by_conda():
     script = (ROOT / "postBuild").read_text(encoding="utf-8")
     assert "--no-deps -e ." in script and "requirements-models.txt" in script
