@@ -131,7 +131,14 @@ def _answer(function: Callable, case: Case) -> _Answer:
         for before, after in zip(case.args, args, strict=True)
         if not isinstance(before, np.random.Generator) and not callable(before)
     )
-    return _Answer(copy.deepcopy(value), changed)
+    return _Answer(copy.deepcopy(_plain(value)), changed)
+
+
+def _plain(value: Any) -> Any:
+    """Tensors without their graph, also inside tuples and lists: a graph cannot be copied."""
+    if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
+        return type(value)(_plain(v) for v in value)
+    return value.detach() if hasattr(value, "detach") else value
 
 
 def _judge(exercise: Exercise, cases: list[Case], answers: list[_Answer]) -> Verdict:

@@ -83,6 +83,16 @@ LUNARLANDER = Config(
     scale_rewards=True,
     agent=AgentConfig(normalize_obs=True),
 )
+# Many small gradient steps and two dense layers: both mattered more in tuning than any rate.
+BREAKOUT = Config(
+    total_steps=300_000,
+    num_envs=32,
+    rollout_length=32,
+    minibatch_size=64,
+    learning_rate=1e-3,
+    entropy_coef=0.01,
+    agent=AgentConfig(hidden=(128, 128), shared=True, activation="relu"),
+)
 # Two robots. What one step of the policy may change is small at first (log_std -2) for the
 # cheetah, whose reward grows with each steady stride; the hopper falls if it is too timid.
 HALF_CHEETAH = Config(

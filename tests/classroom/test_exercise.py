@@ -77,6 +77,17 @@ def test_each_fault_has_its_own_sentence(answer, part):
     assert part in verdict.reason
 
 
+def test_an_answer_that_still_carries_its_graph_is_judged_by_its_values():
+    def double_cases(seed):
+        return [Case("by hand", (torch.tensor([1.0, -2.0]),), torch.tensor([2.0, -4.0]))]
+
+    double = Exercise(lambda x: 2 * x, double_cases, (), ("A product.",))
+    weight = torch.tensor(2.0, requires_grad=True)
+    assert check(lambda x: weight * x, double).status == "right"
+    verdict = check(lambda x: (weight * x, weight), double)
+    assert verdict.status == "wrong"
+
+
 @pytest.mark.parametrize("endless", [loops, swallows])
 def test_an_endless_loop_is_stopped_and_named(endless, monkeypatch):
     monkeypatch.setattr(checking, "SECONDS", 0.2)
