@@ -58,6 +58,7 @@ def test_sliders_move_the_ratio_past_the_clip(lesson):
         arg=[picture.element_handle(), before],
         timeout=20_000,
     )
+    lesson.wait_idle(30)  # the picture follows the words
     lesson.shoot("04_slider")
 
 
