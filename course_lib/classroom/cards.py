@@ -86,7 +86,7 @@ def show_progress(rows: list[tuple[str, str, int, int]]) -> None:
 
 def _display(look: str, title: str, lines: list[str]) -> None:
     mark = _LOOKS[look][0]
-    plain = f"{mark} {title}: " + "\n  ".join(lines)
+    plain = f"{mark} {title}: " + "\n  ".join(_EMPHASIS.sub(r"\1", line) for line in lines)
     _emit(plain, _frame(look, title, "".join(f"<div>{_inline(line)}</div>" for line in lines)))
 
 
@@ -99,9 +99,16 @@ def _frame(look: str, title: str, inside: str) -> str:
     )
 
 
+# *Words* between asterisks; not the asterisks of code, which multiply or stand in backticks.
+_EMPHASIS = re.compile(r"(?<![\w*`])\*([A-Za-z][A-Za-z ]*)\*(?![\w*`])")
+
+
 def _inline(text: str) -> str:
-    """Escape, then set what stands between backticks as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+    """Escape, then set what stands between backticks as code, between asterisks as emphasis."""
+    parts = re.split(r"`([^`]+)`", html.escape(text, quote=False))
+    parts[::2] = (_EMPHASIS.sub(r"<em>\1</em>", part) for part in parts[::2])
+    parts[1::2] = (f"<code>{part}</code>" for part in parts[1::2])
+    return "".join(parts)
 
 
 def _emit(plain: str, rich: str) -> None:

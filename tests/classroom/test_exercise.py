@@ -182,6 +182,16 @@ def test_hints_come_one_at_a_time_and_the_solution_is_the_library(capsys):
     assert "course_lib/evaluation.py" in shown and "def success_rate" in shown
 
 
+def test_hints_may_emphasise_words_and_keep_the_stars_of_code():
+    from course_lib.classroom.cards import _EMPHASIS, _inline
+
+    text = "only the *future* counts: `a * b * c`, not 2 * x * y or gamma**k"
+    shown = _inline(text)
+    assert "<em>future</em>" in shown and "<code>a * b * c</code>" in shown
+    assert "2 * x * y or gamma**k" in shown
+    assert _EMPHASIS.sub(r"\1", text) == text.replace("*future*", "future")
+
+
 def test_progress_lists_every_exercise_of_the_lesson(capsys):
     @exercise("start_here.success_rate")
     def success_rate(returns, goal):
