@@ -1,10 +1,10 @@
 """PPO against Stable-Baselines3's PPO on HalfCheetah-v5 and Hopper-v5: return and speed.
 
 Both train for 500,000 steps, one thread each, on the same seeds; Stable-Baselines3 has the RL
-Zoo's hyperparameters, which were tuned for a million. For each environment and seed one agent trains directly after the other in
-the same process. Two such processes run side by side where there are two cores: both agents then
-meet the same neighbour. Steps are counted per second of the process's CPU time; the seconds on
-the wall are stored beside it.
+Zoo's hyperparameters, which were tuned for a million. For each environment and seed one agent
+trains directly after the other in the same process. Two such processes run side by side where
+there are two cores: both agents then meet the same neighbour. Steps are counted per second of the
+process's CPU time; the seconds on the wall are stored beside it.
 
 What counts is the last policy: the mean return of 50 deterministic episodes in environments that
 no agent trained in. `training` holds the learning curve of ours.
