@@ -7,6 +7,7 @@ a network namespace with loopback alone and on one core; elsewhere `network` say
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,8 @@ def measure(quick: bool) -> dict:
     paths = sorted((ROOT / "notebooks").glob("*.ipynb"))
     runs = []
     with tempfile.TemporaryDirectory() as folder:
+        checkpoints = ROOT / "notebooks" / "checkpoints"
+        shutil.copytree(checkpoints, Path(folder) / checkpoints.name)
         for path in paths[:2] if quick else paths:
             copy = Path(folder) / path.name
             copy.write_bytes(path.read_bytes())
