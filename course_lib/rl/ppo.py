@@ -83,7 +83,7 @@ LUNARLANDER = Config(
     scale_rewards=True,
     agent=AgentConfig(normalize_obs=True),
 )
-# Many small gradient steps and two dense layers: both mattered more in tuning than any rate.
+# Many small gradient steps and two dense layers: on single seeds, fewer ended lower.
 BREAKOUT = Config(
     total_steps=300_000,
     num_envs=32,
