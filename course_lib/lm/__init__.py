@@ -1,0 +1,1 @@
+"""Language models: one transformer, its tokens, its training and its adaptation."""

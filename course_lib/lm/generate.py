@@ -1,0 +1,164 @@
+"""Writing text: draw a token, append it, ask again.
+
+``generate`` continues a batch of prompts, ``stream`` one prompt, token by token. Both read each
+token once and remember its keys and values (``gpt.Cache``). Temperature as in Ackley, Hinton and
+Sejnowski (1985); top-k as in Fan et al., arXiv 1805.04833; top-p ("nucleus") as in Holtzman et
+al., 1904.09751. Left out: beam search, repetition penalties, speculative decoding.
+
+Prompts of different lengths are padded on the *left*, so that all continue at the same column.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from course_lib.lm.gpt import GPT
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to continue a text."""
+
+    max_new_tokens: int = 64  # stop here at the latest: 1 to 1024
+    temperature: float = 1.0  # 0 takes the most probable token, 1 samples from the model: 0 to 1.5
+    top_k: int | None = None  # draw among the k most probable tokens; None: among all
+    top_p: float | None = None  # draw among the fewest tokens of so much probability: 0.8 to 1
+    stop_tokens: tuple[int, ...] = ()  # any of these ends a sequence, and is part of it
+
+    def __post_init__(self) -> None:
+        limits = [
+            ("max_new_tokens", self.max_new_tokens >= 1, "be at least 1"),
+            ("temperature", self.temperature >= 0, "not be negative"),
+            ("top_k", self.top_k is None or self.top_k >= 1, "be at least 1, or None"),
+            ("top_p", self.top_p is None or 0 < self.top_p <= 1, "lie in (0, 1], or be None"),
+        ]
+        for name, holds, limit in limits:
+            if not holds:
+                raise ValueError(f"{name} must {limit}, got {getattr(self, name)}")
+
+
+class Generated(NamedTuple):
+    """Prompts with their continuations, side by side: P columns of prompt, up to N new ones."""
+
+    tokens: Tensor  # (B, P + N); after the end of a sequence its first stop token is repeated
+    valid_mask: Tensor  # (B, P + N) bool: prompts and continuations, without any padding
+    response_mask: Tensor  # (B, P + N) bool: the new tokens, the stop token among them
+    logp: Tensor  # (B, P + N) of each new token under the tempered model before top-k and top-p
+
+
+def left_pad(rows: Sequence[Sequence[int]], pad: int = 0) -> tuple[Tensor, Tensor]:
+    """Token lists of different lengths as one tensor (B, T), and its ``valid_mask`` (B, T)."""
+    if not rows or not all(len(row) for row in rows):
+        raise ValueError("every prompt needs at least one token, got an empty one")
+    width = max(len(row) for row in rows)
+    tokens = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows])
+    lengths = torch.tensor([len(row) for row in rows])
+    return tokens, torch.arange(width) >= width - lengths[:, None]
+
+
+def top_k_filter(logits: Tensor, k: int) -> Tensor:
+    """``logits`` (..., V) with all but the k largest of each row at minus infinity."""
+    smallest = logits.topk(min(k, logits.shape[-1]), dim=-1).values[..., -1:]
+    return logits.masked_fill(logits < smallest, -torch.inf)
+
+
+def top_p_filter(logits: Tensor, p: float) -> Tensor:
+    """``logits`` (..., V) with only the fewest tokens kept whose probability together reaches p.
+
+    The rest is at minus infinity. The token that crosses p is kept, so at least one remains.
+    """
+    ordered, order = logits.sort(dim=-1, descending=True)
+    probabilities = ordered.softmax(dim=-1)
+    before = probabilities.cumsum(dim=-1) - probabilities  # of all tokens more probable than this
+    ordered = ordered.masked_fill(before >= p, -torch.inf)
+    return torch.empty_like(logits).scatter(-1, order, ordered)
+
+
+def pick(logits: Tensor, sampling: Sampling, generator: torch.Generator | None) -> Tensor:
+    """One token for each row of ``logits`` (B, V), already divided by the temperature: (B,)."""
+    if sampling.temperature == 0:
+        return logits.argmax(dim=-1)
+    if sampling.top_k is not None:
+        logits = top_k_filter(logits, sampling.top_k)
+    if sampling.top_p is not None:
+        logits = top_p_filter(logits, sampling.top_p)
+    return torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)[:, 0]
+
+
+def _steps(
+    model: GPT,
+    tokens: Tensor,
+    valid_mask: Tensor | None,
+    sampling: Sampling,
+    generator: torch.Generator | None,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """One new token per row, (B,), and its log-probability, (B,), again and again."""
+    if tokens.shape[1] == 0:
+        raise ValueError("a prompt needs at least one token, got none")
+    cache = model.new_cache(len(tokens), tokens.shape[1] + sampling.max_new_tokens)
+    # [:, -1] of a batch is not contiguous: a matrix product would copy the head once per row.
+    last = model.hidden(tokens, valid_mask, cache)[:, -1].contiguous()
+    for _ in range(sampling.max_new_tokens):
+        logits = model.head(last).float() / (sampling.temperature or 1.0)
+        token = pick(logits, sampling, generator)
+        yield token, logits.log_softmax(dim=-1).gather(1, token[:, None])[:, 0]
+        last = model.hidden(token[:, None], cache=cache)[:, 0]
+
+
+@torch.no_grad()
+def generate(
+    model: GPT,
+    tokens: Tensor,
+    valid_mask: Tensor | None = None,
+    sampling: Sampling | None = None,
+    generator: torch.Generator | None = None,
+) -> Generated:
+    """Continue each row of ``tokens`` (B, P), padded on the left where ``valid_mask`` is 0.
+
+    Ends when every row has written a stop token, or after ``max_new_tokens``. Memory beyond the
+    model: two vectors per layer and token.
+    """
+    sampling = sampling or Sampling()
+    stops = torch.tensor(sampling.stop_tokens, dtype=tokens.dtype, device=tokens.device)
+    alive = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
+    new, masks, logps = [], [], []
+    for token, logp in _steps(model, tokens, valid_mask, sampling, generator):
+        # Rows do not see each other: what a finished row goes on to write is dropped here.
+        new.append(torch.where(alive, token, new[-1] if new else token))
+        masks.append(alive)
+        logps.append(torch.where(alive, logp, 0.0))
+        alive = alive & ~torch.isin(token, stops)
+        if not alive.any():
+            break
+    if valid_mask is None:
+        valid_mask = torch.ones_like(tokens, dtype=torch.bool)
+    mask = torch.stack(masks, dim=1)
+    return Generated(
+        torch.cat([tokens, torch.stack(new, dim=1)], dim=1),
+        torch.cat([valid_mask.bool(), mask], dim=1),
+        torch.cat([torch.zeros_like(valid_mask, dtype=torch.bool), mask], dim=1),
+        torch.cat([torch.zeros(tokens.shape, device=tokens.device), torch.stack(logps, dim=1)], 1),
+    )
+
+
+def stream(
+    model: GPT,
+    tokens: Tensor,
+    sampling: Sampling | None = None,
+    generator: torch.Generator | None = None,
+) -> Iterator[int]:
+    """Continue one prompt, ``tokens`` (P,), and yield each new token as soon as it is drawn."""
+    sampling = sampling or Sampling()
+    steps = _steps(model, tokens[None], None, sampling, generator)
+    while True:
+        with torch.no_grad():  # not around the yield: the caller's own code may need gradients
+            drawn = next(steps, None)
+        if drawn is None:
+            return
+        token = int(drawn[0])
+        yield token
+        if token in sampling.stop_tokens:
+            return
