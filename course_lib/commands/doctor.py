@@ -50,6 +50,7 @@ def checks() -> list[Check]:
         _chromium(),
         _packages(),
         _models(),
+        _language_model(),
     ]
 
 
@@ -227,6 +228,22 @@ def _models() -> Check:
         mend = "`python -m course_lib lab` installs them."
         return Check("Games, models", f"missing: {', '.join(missing)}", "fail", mend)
     return Check("Games, models", f"all {len(wanted)} packages are here", "ok")
+
+
+def _language_model() -> Check:
+    """Whether SmolLM2 lies unpacked in this environment."""
+    name = "SmolLM2"
+    try:
+        from course_lib.lm import pretrained
+
+        folder = pretrained.prepared()
+    except (ImportError, OSError) as error:  # no torch yet, or no package that holds the model
+        mend = "`python -m course_lib lab` installs what it needs."
+        return Check(name, str(error).split(":")[0], "fail", mend)
+    if folder is None:
+        mend = "Its first use unpacks it, in about 10 s and 0.3 GB of disk."
+        return Check(name, "not unpacked yet", "warn", mend)
+    return Check(name, "unpacked", "ok")
 
 
 def _version(name: str) -> str:

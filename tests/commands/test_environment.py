@@ -80,6 +80,7 @@ def test_the_course_itself_is_installed_by_postbuild_and_not_by_conda():
     script = (ROOT / "postBuild").read_text(encoding="utf-8")
     assert "--no-deps -e ." in script and "requirements-models.txt" in script
     assert not any("-e" in str(spec) or isinstance(spec, dict) for spec in SPECS)
+    assert script.index("requirements-models.txt") < script.index("pretrained.prepare()")
     assert MODELS, "exact versions, each on a line"
 
 

@@ -87,8 +87,10 @@ def test_save_and_load(kind, tmp_path):
 
 
 def test_the_file_of_bpe_is_the_packages_own(tmp_path):
-    BPETokenizer.train(TEXT, 270).save(tmp_path / "tokenizer.json")
-    assert tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json")).get_vocab_size() == 270
+    tokenizer = BPETokenizer.train(TEXT, 260)
+    tokenizer.save(tmp_path / "tokenizer.json")
+    read = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert read.get_vocab_size() == 260 and read.encode(TEXT).ids == tokenizer.encode(TEXT)
 
 
 @pytest.mark.parametrize("kind", [CharTokenizer, BPETokenizer])

@@ -1,0 +1,100 @@
+"""Tokens per second of pretraining: the kit's GPT, nanoGPT's model and transformers' Llama.
+
+Three models of one shape, random tokens, float32, one thread. One step is a forward pass, the mean
+cross-entropy of the next tokens, a backward pass, the gradient's limit and AdamW: the same for all,
+so the models alone differ. The models take turns, a few steps each, and a turn starts with another
+one each round; the ratio is taken within a round, and its median over the rounds is reported. A
+neighbour on the machine slows a whole round and leaves the ratio alone. CPU seconds, not wall time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks import lm_peers
+from benchmarks.harness import Goal
+from course_lib.lm import losses, pretrain
+from course_lib.lm.gpt import GPT, GPTConfig
+
+SEED = 200
+OURS = "course_lib"
+PEERS = ("nanoGPT", "transformers")
+MODELS: dict[str, Callable[[GPTConfig], nn.Module]] = {
+    OURS: GPT,
+    "nanoGPT": lm_peers.NanoGPT,
+    "transformers": lm_peers.llama,
+}
+# (model, windows per batch, steps per turn): the lesson's, and one 14 times larger.
+LESSON = pretrain.SHAKESPEARE_MODEL
+SHAPES = {
+    "lesson": (LESSON, pretrain.SHAKESPEARE.batch_size, 30),
+    "larger": (GPTConfig(vocab_size=1024, context=256, layers=6, width=256, heads=8), 8, 2),
+}
+
+
+def tokens_per_second(
+    shape: GPTConfig, batch: int, steps: int, rounds: int
+) -> tuple[list[dict[str, float]], dict[str, int]]:
+    """CPU tokens per second of each model in each round, and how many parameters each has."""
+    torch.manual_seed(SEED)
+    config = pretrain.Config(batch_size=batch, context=shape.context)
+    models = {name: make(shape) for name, make in MODELS.items()}
+    optimizers = {name: pretrain.new_optimizer(model, config) for name, model in models.items()}
+    windows = torch.randint(shape.vocab_size, (batch, shape.context))
+
+    def step(name: str) -> None:
+        model, optimizer = models[name], optimizers[name]
+        loss, _ = losses.next_token_loss(model(windows), windows)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        optimizer.step()
+
+    found, names = [], list(models)
+    for round_ in range(-1, rounds):  # the first round warms up
+        speeds = {}
+        for i in range(len(names)):
+            name = names[(round_ + i) % len(names)]
+            start = time.process_time()
+            for _ in range(steps):
+                step(name)
+            speeds[name] = steps * windows.numel() / (time.process_time() - start)
+        found.append({name: speeds[name] for name in names})
+    return found[1:], {n: sum(p.numel() for p in m.parameters()) for n, m in models.items()}
+
+
+def measure(quick: bool) -> dict:
+    runs, parameters = [], {}
+    for name, (shape, batch, steps) in SHAPES.items():
+        found, parameters[name] = tokens_per_second(shape, batch, steps, 4 if quick else 15)
+        for i, speeds in enumerate(found):
+            rounded = {model: round(speed) for model, speed in speeds.items()}
+            runs.append({"shape": name, "round": i, **rounded})
+    return {"seeds": [SEED], "parameters": parameters, "runs": runs}
+
+
+def judge(result: dict) -> list[Goal]:
+    goals = []
+    for shape in SHAPES:
+        rows = [run for run in result["runs"] if run["shape"] == shape]
+        ours = np.array([row[OURS] for row in rows])
+        counts = result["parameters"][shape]
+        for peer in PEERS:
+            theirs = np.array([row[peer] for row in rows])
+            ratio = ours / theirs
+            goals.append(
+                Goal(
+                    f"pretraining, {shape} shape ({counts[OURS] / 1e6:.2f}M parameters): tokens/s "
+                    f"over those of {peer} ({counts[peer] / 1e6:.2f}M)",
+                    ">= 1, median of rounds",
+                    f"{np.median(ratio):.2f} ({ratio.min():.2f} to {ratio.max():.2f}): "
+                    f"{np.median(ours):,.0f} against {np.median(theirs):,.0f}",
+                    bool(np.median(ratio) >= 1),
+                )
+            )
+    return goals

@@ -1,0 +1,183 @@
+"""Writing text: the same with and without memory, from the distribution that was asked for."""
+
+import math
+
+import pytest
+import torch
+
+from course_lib.lm import generate as writing
+from course_lib.lm import packing
+from course_lib.lm.generate import Sampling, generate, left_pad, stream
+from course_lib.lm.gpt import GPT, GPTConfig
+
+
+@pytest.fixture(scope="module")
+def model() -> GPT:
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(11, layers=2, width=32, heads=4, kv_heads=2))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim() == 2:
+                parameter.mul_(4)
+    return model
+
+
+def _generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def _greedy_without_memory(model: GPT, prompt: list[int], new: int) -> list[int]:
+    tokens = list(prompt)
+    for _ in range(new):
+        tokens.append(int(model(torch.tensor([tokens]))[0, -1].argmax()))
+    return tokens[len(prompt) :]
+
+
+@torch.no_grad()
+def test_greedy_text_is_the_same_alone_and_in_a_padded_batch(model):
+    prompts = [[1, 2, 3, 4, 5], [7], [9, 8, 7]]
+    tokens, valid = left_pad(prompts)
+    out = generate(model, tokens, valid, Sampling(12, temperature=0))
+    for row, prompt in enumerate(prompts):
+        expected = _greedy_without_memory(model, prompt, 12)
+        assert out.tokens[row, 5:].tolist() == expected
+        assert list(stream(model, torch.tensor(prompt), Sampling(12, temperature=0))) == expected
+    assert torch.equal(out.valid_mask[:, :5], valid)
+    assert bool(out.response_mask[:, 5:].all()) and not bool(out.response_mask[:, :5].any())
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+@torch.no_grad()
+def test_log_probabilities_are_the_models(model, temperature):
+    tokens, valid = left_pad([[1, 2, 3], [4]])
+    out = generate(model, tokens, valid, Sampling(9, temperature=temperature), _generator())
+    for row in range(2):
+        sequence = out.tokens[row][out.valid_mask[row]][None]
+        logp = (model(sequence)[0] / temperature).log_softmax(-1)
+        start = sequence.shape[1] - 9
+        expected = logp[start - 1 : -1].gather(1, sequence[0, start:, None])[:, 0]
+        torch.testing.assert_close(out.logp[row, 3:], expected, rtol=1e-4, atol=1e-5)
+    assert bool((out.logp[:, :3] == 0).all())
+
+
+@torch.no_grad()
+def test_sequences_end_at_a_stop_token(model):
+    tokens = torch.randint(11, (64, 2), generator=_generator())
+    out = generate(model, tokens, None, Sampling(20, stop_tokens=(3, 5)), _generator())
+    lengths = set()
+    for row in range(64):
+        new = out.tokens[row, 2:][out.response_mask[row, 2:]].tolist()
+        lengths.add(len(new))
+        assert all(t not in (3, 5) for t in new[:-1])
+        assert new[-1] in (3, 5) or len(new) == 20
+        padding = ~out.response_mask[row, 2:]
+        assert bool((out.logp[row, 2:][padding] == 0).all())
+        assert all(t == new[-1] for t in out.tokens[row, 2:][padding].tolist())
+    assert len(lengths) > 3
+    assert torch.equal(out.valid_mask[:, 2:], out.response_mask[:, 2:])
+
+
+@torch.no_grad()
+def test_generation_ends_once_all_rows_have(model):
+    first = int(model(torch.tensor([[1]]))[0, -1].argmax())
+    sampling = Sampling(50, temperature=0, stop_tokens=(first,))
+    out = generate(model, torch.tensor([[1], [1]]), None, sampling)
+    assert out.tokens.tolist() == [[1, first]] * 2
+    assert list(stream(model, torch.tensor([1]), sampling)) == [first]
+
+
+@pytest.mark.parametrize(
+    ("sampling", "keep"),
+    [
+        (Sampling(1), None),
+        (Sampling(1, temperature=0.5), None),
+        (Sampling(1, top_k=3), 3),
+        (Sampling(1, top_p=0.6), None),
+    ],
+)
+@torch.no_grad()
+def test_frequencies_are_the_probabilities(sampling, keep):
+    logits = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -3.0])
+    n = 40_000
+    rows = logits.expand(n, -1) / sampling.temperature
+    drawn = writing.pick(rows, sampling, _generator(1)).bincount(minlength=6) / n
+    p = (logits / sampling.temperature).softmax(0)
+    allowed = torch.ones(6, dtype=torch.bool)
+    if sampling.top_k:
+        allowed[keep:] = False
+    if sampling.top_p:  # sorted already: keep until 0.6 is reached
+        total, kept = 0.0, 0
+        while total < sampling.top_p:
+            total, kept = total + float(p[kept]), kept + 1
+        allowed[kept:] = False
+    p = p * allowed / (p * allowed).sum()
+    assert bool((drawn[~allowed] == 0).all())
+    # five standard errors
+    assert bool(((drawn - p).abs() <= 5 * (p * (1 - p) / n).sqrt()).all())
+
+
+def test_the_same_seed_writes_the_same_text(model):
+    tokens = torch.tensor([[1, 2]])
+    texts = [generate(model, tokens, None, Sampling(20), _generator(s)).tokens for s in (4, 4, 5)]
+    assert torch.equal(texts[0], texts[1]) and not torch.equal(texts[0], texts[2])
+    streamed = list(stream(model, tokens[0], Sampling(20), _generator(4)))
+    assert streamed == texts[0][0, 2:].tolist()
+
+
+def test_top_p_keeps_the_token_that_crosses():
+    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05], [0.05, 0.15, 0.3, 0.5]]).log()
+    kept = writing.top_p_filter(logits, 0.6).isfinite()
+    assert kept.tolist() == [[True, True, False, False], [False, False, True, True]]
+    assert writing.top_p_filter(logits, 0.01).isfinite().sum(-1).tolist() == [1, 1]
+    assert torch.equal(writing.top_p_filter(logits, 1.0), logits)
+
+
+def test_top_k_keeps_the_largest():
+    logits = torch.tensor([[1.0, 3.0, 2.0, 0.0]])
+    assert writing.top_k_filter(logits, 2).tolist() == [[-math.inf, 3.0, 2.0, -math.inf]]
+    assert torch.equal(writing.top_k_filter(logits, 99), logits)
+
+
+def test_bad_input_gets_a_sentence(model):
+    with pytest.raises(ValueError, match="top_p must lie in"):
+        Sampling(top_p=0.0)
+    with pytest.raises(ValueError, match="temperature must not be negative, got -1"):
+        Sampling(temperature=-1)
+    with pytest.raises(ValueError, match="needs at least one token"):
+        left_pad([[1], []])
+    with pytest.raises(ValueError, match="needs at least one token"):
+        list(stream(model, torch.tensor([], dtype=torch.long)))
+
+
+def test_training_goes_on_between_two_streamed_tokens(model):
+    streamed = stream(model, torch.tensor([1]), Sampling(4))
+    next(streamed)
+    assert torch.is_grad_enabled()
+    assert model(torch.tensor([[1, 2]])).requires_grad
+    next(streamed)
+
+
+@pytest.mark.skipif(not packing.can_pack(torch.zeros(1)), reason="this PyTorch packs no weights")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@torch.no_grad()
+def test_packed_weights_give_the_same_numbers(dtype):
+    if not packing.can_pack(torch.zeros(1, dtype=dtype)):
+        pytest.skip("this CPU does not multiply in bfloat16")
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(37, layers=2, width=64, heads=4, kv_heads=2)).to(dtype)
+    tokens = torch.randint(37, (3, 6))
+    expected = model(tokens)
+    with packing.packed(model):
+        found = model(tokens)
+        assert "forward" in model.head.__dict__
+    atol = 1e-5 if dtype == torch.float32 else 0.02
+    torch.testing.assert_close(found, expected, rtol=0, atol=atol)
+    assert "forward" not in model.head.__dict__
+    with packing.packed(model, max_bytes=10):
+        assert "forward" not in model.head.__dict__
+
+
+def test_packing_is_taken_back_after_an_error(model):
+    with pytest.raises(RuntimeError), packing.packed(model):
+        raise RuntimeError
+    assert model(torch.tensor([[1, 2]])).requires_grad
