@@ -30,10 +30,10 @@ from course_lib.lm.gpt import GPT, GPTConfig
 
 SEEDS = (200, 201, 202)
 JUDGED = 100_000
-TOKENS = (200_000, 400_000, 800_000, 1_600_000)
+TOKENS = (150_000, 300_000, 600_000, 1_200_000)
 BASE = replace(pretrain.SHAKESPEARE, batch_size=8, context=64)
 # (layers, width, heads, learning rate): wide models want smaller steps
-SIZES = ((2, 32, 2, 6e-3), (3, 48, 2, 5e-3), (3, 80, 4, 4e-3), (4, 128, 4, 3e-3))
+SIZES = ((2, 32, 1, 6e-3), (3, 48, 2, 5e-3), (3, 64, 2, 4e-3), (4, 96, 3, 3e-3))
 
 
 def train_and_test(size: tuple, budget: int, seed: int) -> dict:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from course_lib.lm.gpt import GPT, Cache
+from course_lib.lm.packing import MAX_BYTES, packed
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,16 @@ def _steps(
     if tokens.shape[1] == 0:
         raise ValueError("a prompt needs at least one token, got none")
     if cache is None:
-        cache = model.new_cache(len(tokens), tokens.shape[1] + sampling.max_new_tokens)
+        # The last new token is never read: nothing follows it.
+        cache = model.new_cache(len(tokens), tokens.shape[1] + sampling.max_new_tokens - 1)
     # [:, -1] of a batch is not contiguous: a matrix product would copy the head once per row.
     last = model.hidden(tokens, valid_mask, cache)[:, -1].contiguous()
-    for _ in range(sampling.max_new_tokens):
+    for left in reversed(range(sampling.max_new_tokens)):
         logits = model.head(last).float() / (sampling.temperature or 1.0)
         token = pick(logits, sampling, generator)
         yield token, logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(dim=-1)
-        last = model.hidden(token[:, None], cache=cache)[:, 0]
+        if left:
+            last = model.hidden(token[:, None], cache=cache)[:, 0]
 
 
 @torch.no_grad()
@@ -123,25 +126,30 @@ def generate(
     sampling: Sampling | None = None,
     generator: torch.Generator | None = None,
     cache: Cache | None = None,
+    *,
+    packed_bytes: float = MAX_BYTES,
 ) -> Generated:
     """Continue each row of ``tokens`` (B, P), padded on the left where ``valid_mask`` is 0.
 
-    Ends when every row has written a stop token, or after ``max_new_tokens``. Memory beyond the
-    model: two vectors per layer and token. ``cache`` may hold what stands before ``tokens``, read
-    once for all rows; it needs room for P + ``max_new_tokens`` more positions.
+    Ends when every row has written a stop token, or after ``max_new_tokens``. ``cache`` may hold
+    what stands before ``tokens``, read once for all rows; it needs room for
+    P + ``max_new_tokens`` - 1 more positions. Memory beyond the model: two vectors per layer and
+    token, and meanwhile a packed copy of as many weights as fit into ``packed_bytes`` (see
+    `packing`); more is faster.
     """
     sampling = sampling or Sampling()
     stops = torch.tensor(sampling.stop_tokens, dtype=tokens.dtype, device=tokens.device)
     alive = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
     new, masks, logps = [], [], []
-    for token, logp in _steps(model, tokens, valid_mask, sampling, generator, cache):
-        # Rows do not see each other: what a finished row goes on to write is dropped here.
-        new.append(torch.where(alive, token, new[-1] if new else token))
-        masks.append(alive)
-        logps.append(torch.where(alive, logp, 0.0))
-        alive = alive & ~torch.isin(token, stops)
-        if not alive.any():
-            break
+    with packed(model, packed_bytes):
+        for token, logp in _steps(model, tokens, valid_mask, sampling, generator, cache):
+            # Rows do not see each other: what a finished row goes on to write is dropped here.
+            new.append(torch.where(alive, token, new[-1] if new else token))
+            masks.append(alive)
+            logps.append(torch.where(alive, logp, 0.0))
+            alive = alive & ~torch.isin(token, stops)
+            if not alive.any():
+                break
     if valid_mask is None:
         valid_mask = torch.ones_like(tokens, dtype=torch.bool)
     mask = torch.stack(masks, dim=1)

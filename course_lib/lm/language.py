@@ -1,20 +1,20 @@
 """A language that no model has read: Belu, invented for this course.
 
 To see a model learn something that it cannot know, the task must not be on the internet. Belu has
-20 words and three rules that English does not have:
+16 words and three rules that English does not have:
 
-- **Order**: the verb first, then the object, then the subject, as in Malagasy; the adjective stands
-  *after* its noun, as in French.
+- **Order**: the verb comes first, as in Welsh; the adjective stands *after* its noun, as in French.
 - **Plural**: the ending "-ni", on the noun *and* on its adjective.
-- **Agreement**: the verb takes "-ka" where its *subject* is plural, though the subject comes last.
+- **Agreement**: the verb takes "-ka" where its subject is plural, before the subject is heard.
 
-"The old king sees the red birds" is "tamo pirini rasuni holu dema" in Belu: sees, birds, red,
-king, old.
+"The red birds sleep" is "tamoka pirini rasuni" in Belu: sleep, birds, red.
 
-The split tests rules, not memory: some pairs of adjective and noun never occur among the training
-sentences, and each held-out sentence has one of them.
+The split tests rules, not memory. Some pairs of adjective and noun never occur among the training
+sentences: whoever learned the words and the rules can translate them nevertheless. Other held-out
+sentences are new only as a whole.
 """
 
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -26,8 +26,6 @@ NOUNS = {
     "child": "mise",
     "dog": "wado",
     "cat": "nefi",
-    "doctor": "zulo",
-    "farmer": "gatu",
 }
 PLURALS = {noun: f"{noun}s" for noun in NOUNS} | {"child": "children"}
 ADJECTIVES = {
@@ -36,52 +34,46 @@ ADJECTIVES = {
     "big": "foku",
     "small": "liti",
     "happy": "jeba",
-    "slow": "suno",
 }
 VERBS = {
-    "see": "tamo",
-    "hear": "kelu",
-    "follow": "vori",
-    "like": "yaso",
-    "help": "bemi",
-    "find": "dupa",
+    "sleep": "tamo",
+    "sing": "kelu",
+    "walk": "vori",
+    "laugh": "yaso",
+    "wait": "bemi",
 }
 INSTRUCTION = "Translate into Belu."
 
 
-class Phrase(NamedTuple):
-    """The small birds: an adjective, a noun, and whether there are several."""
+class Sentence(NamedTuple):
+    """Who does what: the small birds sing."""
 
     adjective: str
     noun: str
-    plural: bool
-
-
-class Sentence(NamedTuple):
-    """Who does what to whom."""
-
-    subject: Phrase
     verb: str
-    object: Phrase
+    plural: bool
 
     @property
     def english(self) -> str:
         """As an English speaker says it."""
-        verb = self.verb if self.subject.plural else f"{self.verb}s"
-        return f"{_english(self.subject)} {verb} {_english(self.object)}"
+        if self.plural:
+            return f"the {self.adjective} {PLURALS[self.noun]} {self.verb}"
+        return f"the {self.adjective} {self.noun} {self.verb}s"
 
     @property
     def belu(self) -> str:
         """As a Belu speaker says it."""
-        verb = VERBS[self.verb] + ("ka" if self.subject.plural else "")
-        return f"{verb} {_belu(self.object)} {_belu(self.subject)}"
+        agreement, ending = ("ka", "ni") if self.plural else ("", "")
+        verb, noun, adjective = VERBS[self.verb], NOUNS[self.noun], ADJECTIVES[self.adjective]
+        return f"{verb}{agreement} {noun}{ending} {adjective}{ending}"
 
 
 class Split(NamedTuple):
-    """Pairs of an English sentence and its translation."""
+    """Pairs of an English sentence and its translation, in random order."""
 
-    train: list[tuple[str, str]]
-    held_out: list[tuple[str, str]]  # each with a pair of adjective and noun that train lacks
+    train: list[tuple[str, str]]  # 200
+    new_sentences: list[tuple[str, str]]  # 40 others, made of pairs of words that train has
+    new_pairs: list[tuple[str, str]]  # 60, each with an adjective and a noun never met together
 
 
 def held_out_pairs() -> set[tuple[str, str]]:
@@ -90,33 +82,16 @@ def held_out_pairs() -> set[tuple[str, str]]:
     return {(adjectives[i % len(adjectives)], noun) for i, noun in enumerate(NOUNS)}
 
 
-def sentences(train: int, held_out: int, seed: int = 0) -> Split:
-    """So many different sentences, drawn at random."""
-    rng = np.random.default_rng(seed)
-    kept: dict[bool, dict[str, str]] = {True: {}, False: {}}
-    reserved = held_out_pairs()
-    wanted = {True: held_out, False: train}
-    while any(len(kept[new]) < wanted[new] for new in kept):
-        drawn = _draw(rng)
-        new = any((phrase.adjective, phrase.noun) in reserved for phrase in (drawn[0], drawn[2]))
-        if len(kept[new]) < wanted[new]:
-            kept[new][drawn.english] = drawn.belu
-    return Split(list(kept[False].items()), list(kept[True].items()))
+def all_sentences() -> list[Sentence]:
+    """Every sentence there is: 300."""
+    return [Sentence(*parts) for parts in product(ADJECTIVES, NOUNS, VERBS, (False, True))]
 
 
-def _draw(rng: np.random.Generator) -> Sentence:
-    def phrase() -> Phrase:
-        adjective = list(ADJECTIVES)[rng.integers(len(ADJECTIVES))]
-        return Phrase(adjective, list(NOUNS)[rng.integers(len(NOUNS))], bool(rng.integers(2)))
-
-    return Sentence(phrase(), list(VERBS)[rng.integers(len(VERBS))], phrase())
-
-
-def _english(phrase: Phrase) -> str:
-    noun = PLURALS[phrase.noun] if phrase.plural else phrase.noun
-    return f"the {phrase.adjective} {noun}"
-
-
-def _belu(phrase: Phrase) -> str:
-    ending = "ni" if phrase.plural else ""
-    return f"{NOUNS[phrase.noun]}{ending} {ADJECTIVES[phrase.adjective]}{ending}"
+def split(seed: int = 0) -> Split:
+    """All sentences. The pairs held out are always the same, the order depends on ``seed``."""
+    order = np.random.default_rng(seed).permutation(len(all_sentences()))
+    known, unknown = [], []
+    for sentence in (all_sentences()[i] for i in order):
+        part = unknown if (sentence.adjective, sentence.noun) in held_out_pairs() else known
+        part.append((sentence.english, sentence.belu))
+    return Split(known[:200], known[200:], unknown)

@@ -44,6 +44,8 @@ def draw_shots(task: Task, count: int, rng: np.random.Generator) -> list[Shot]:
     Where there are labels each comes up equally often, as nearly as ``count`` allows: a model
     tends to repeat the answer that it saw most (Zhao et al., arXiv 2102.09690).
     """
+    if count > len(task.shots):
+        raise ValueError(f"{task.name} has {len(task.shots)} examples to show, got {count}")
     order = rng.permutation(len(task.shots))
     if not task.labels:
         return [task.shots[i] for i in order[:count]]

@@ -54,7 +54,7 @@ def test_the_mask_hides_later_words():
     assert explorer.weights()[3] == explorer.weights().max(), '"his" is a small word, too'
     assert "all other words" in repr(explorer)
     explorer.set(word="the")
-    np.testing.assert_allclose(explorer.weights(), 0.2), "it asks for nothing"
+    np.testing.assert_allclose(explorer.weights(), 0.2)  # it asks for nothing
 
 
 def test_the_attention_given_is_the_one_at_work():
@@ -62,7 +62,7 @@ def test_the_attention_given_is_the_one_at_work():
     assert float(wrong.weights().sum()) < 0.999
     with pytest.raises(ValueError, match="no setting 'temperature'; there are: word"):
         wrong.set(temperature=1)
-    with pytest.raises(ValueError, match="word must be one of the, king, .* got 'queen'"):
+    with pytest.raises(ValueError, match=r"word must be one of the, king, .* got 'queen'"):
         wrong.set(word="queen")
     with pytest.raises(ValueError, match=r"divisor must lie in \[0.25, 16\], got 0"):
         wrong.set(divisor=0)
@@ -73,12 +73,12 @@ def test_controls_change_words_and_picture():
     explorer = AttentionByHand()
     box = explorer.widget()
     image, words = box.children[-2:]
-    for name, value in (("word", "crown"), ("divisor", 4.0), ("causal", False)):
+    for name, value in (("word", "king"), ("divisor", 4.0), ("causal", False)):
         before = bytes(image.value), words.value
         control(box, name).value = value
         assert explorer.settings[name] == value
         assert bytes(image.value) != before[0] and words.value != before[1]
-    assert words.value.startswith("&quot;crown&quot; asks")
+    assert words.value.startswith("&quot;king&quot; asks")
     assert control(box, "word").options == WORDS
 
 

@@ -175,6 +175,9 @@ def test_packed_weights_give_the_same_numbers(dtype):
     assert "forward" not in model.head.__dict__
     with packing.packed(model, max_bytes=10):
         assert "forward" not in model.head.__dict__
+    block = model.transformer.blocks[0].feed_forward
+    with packing.packed(model, max_bytes=block.down.weight.nbytes):  # the largest goes first
+        assert "forward" in block.gate.__dict__ and "forward" not in model.head.__dict__
 
 
 def test_packing_is_taken_back_after_an_error(model):

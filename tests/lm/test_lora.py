@@ -1,5 +1,7 @@
 """LoRA: equal to the peft package, closed forms, and files that do not fit."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -62,8 +64,6 @@ def test_a_bfloat16_base_keeps_its_dtype_and_the_adapter_its_precision():
 
 def test_equals_peft(model, tokens):
     peft = pytest.importorskip("peft")
-    import copy
-
     theirs = copy.deepcopy(model)
     names = ["qkv", "out", "gate", "up", "down"]
     settings = peft.LoraConfig(r=4, lora_alpha=8, target_modules=names, lora_dropout=0.0)
@@ -229,7 +229,7 @@ def test_files_that_do_not_fit(model, tokens, tmp_path):
         lora.load_adapters(wider, path)
     assert not lora.adapters(wider) and all(p.requires_grad for p in wider.parameters())
     deeper = GPT(GPTConfig(vocab_size=31, layers=4, width=32, heads=4, kv_heads=2))
-    with pytest.raises(ValueError, match="for other layers: .* is only in"):
+    with pytest.raises(ValueError, match=r"for other layers: .* is only in"):
         lora.load_adapters(deeper, path)
     lora.remove(model)
     lora.apply(model, lora.Config(rank=4, layers=1))

@@ -145,7 +145,7 @@ class Talk:
 
     def busy(self) -> bool:
         """Whether a reply is being written."""
-        return self._thread is not None and self._thread.is_alive()
+        return self._thread is not None
 
     def ask(self, question: str, show) -> threading.Thread:
         """Write the reply in the background and call `show()` after every token.
@@ -169,9 +169,9 @@ class Talk:
 
         self._stop.clear()
         self.error, self.reply = "", Reply("", 0, 0.0, 0.0, False)
-        self._thread = threading.Thread(target=write, daemon=True)
-        self._thread.start()
-        return self._thread
+        self._thread = thread = threading.Thread(target=write, daemon=True)
+        thread.start()
+        return thread
 
     def __repr__(self) -> str:
         if self.error:
