@@ -28,15 +28,12 @@ from course_lib.lm import finetune, language, lora, pretrain, prompting, tasks
 from course_lib.lm.gpt import GPT
 from course_lib.lm.pretrained import fast_dtype, smollm2
 
-RECIPE = finetune.Config(
-    total_steps=60, batch_size=8, micro_batch=4, row_length=256, learning_rate=4e-3
-)
+RECIPE = finetune.BELU
 METHODS = {  # name: adapters (None: all weights), learning rate
-    "LoRA, rank 4": (lora.Config(rank=4, alpha=8, layers=12), 4e-3),
-    "LoRA, rank 16": (lora.Config(rank=16, alpha=32, layers=12), 4e-3),
-    "full, rate 3e-5": (None, 3e-5),
-    "full, rate 1e-4": (None, 1e-4),
-    "full, rate 3e-4": (None, 3e-4),
+    "LoRA, rank 4": (replace(lora.BELU, rank=4, alpha=8), RECIPE.learning_rate),
+    "LoRA, rank 16": (lora.BELU, RECIPE.learning_rate),
+    "full, rate 5e-5": (None, 5e-5),
+    "full, rate 2e-4": (None, 2e-4),
 }
 BEFORE = "before"
 

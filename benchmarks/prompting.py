@@ -74,7 +74,20 @@ def measure(quick: bool) -> dict:
             runs.append(_run(name, f"chat, system {system}", 0, draws[0], right, contained))
         print(name, [(r["prompt"], r["shots"], r["accuracy"]) for r in runs[-8:]], flush=True)
     dtype = str(fast_dtype()).removeprefix("torch.")
-    return {"seeds": draws, "dtype": dtype, "runs": runs}
+    return {"seeds": draws, "dtype": dtype, "summary": summary(runs), "runs": runs}
+
+
+def summary(runs: list[dict]) -> list[dict]:
+    """Accuracy of each task by number of shots, with its interval, for figures."""
+    found: dict[tuple[str, int], list[dict]] = {}
+    for run in runs:
+        if run["prompt"] == "plain":
+            found.setdefault((run["task"], run["shots"]), []).append(run)
+    rows = []
+    for (task, shots), part in found.items():
+        mean, low, high = (round(x, 4) for x in accuracy(part))
+        rows.append({"task": task, "shots": shots, "mean": mean, "low": low, "high": high})
+    return rows
 
 
 def _run(task: str, prompt: str, shots: int, seed: int, right, contained) -> dict:

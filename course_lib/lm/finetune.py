@@ -52,6 +52,10 @@ class Config:
                     raise ValueError(f"{name} must {limit}, got {getattr(self, name)}")
 
 
+# The invented language of `language.py`, with the adapters `lora.BELU`.
+BELU = Config(total_steps=50, batch_size=8, micro_batch=4, learning_rate=4e-3)
+
+
 class Example(NamedTuple):
     """One prompt and the response to learn, as token numbers; the response ends with EOS."""
 

@@ -48,6 +48,10 @@ class Config:
         return self.alpha / self.rank
 
 
+# SmolLM2 learns an invented language (`language.py`): 2.9 of its 134.5 million weights.
+BELU = Config(rank=16, alpha=32, layers=20)
+
+
 def lora_forward(x: Tensor, weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
     """An adapted layer: ``weight @ x + scale * b @ a @ x`` for each vector, (..., out).
 
