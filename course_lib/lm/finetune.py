@@ -53,7 +53,7 @@ class Config:
 
 
 # The invented language of `language.py`, with the adapters `lora.BELU`.
-BELU = Config(total_steps=50, batch_size=8, micro_batch=4, learning_rate=4e-3)
+BELU = Config(total_steps=70, batch_size=8, micro_batch=4, learning_rate=4e-3)
 
 
 class Example(NamedTuple):

@@ -94,6 +94,29 @@ def pick(logits: Tensor, sampling: Sampling, generator: torch.Generator | None) 
     return token.clamp(max=logits.shape[-1] - 1)
 
 
+def _read_prompts(
+    model: GPT, tokens: Tensor, valid_mask: Tensor | None, cache: Cache, rows: int = 8
+) -> Tensor:
+    """Fill an empty ``cache`` with ``tokens`` (B, P); return what their last ones know, (B, C).
+
+    Eight rows of similar length at a time, without the padding that they share: nothing is
+    computed for it, and the activations of a large batch never exist at once.
+    """
+    if valid_mask is None:
+        valid_mask = torch.ones_like(tokens, dtype=torch.bool)
+    lengths = valid_mask.sum(dim=1)
+    last = cache.keys.new_empty(len(tokens), model.config.width)
+    for group in lengths.argsort().split(rows):
+        new = slice(tokens.shape[1] - int(lengths[group].max()), tokens.shape[1])
+        part = model.new_cache(len(group), new.stop - new.start)
+        last[group] = model.hidden(tokens[group, new], valid_mask[group, new], part)[:, -1]
+        cache.keys[:, group, :, new] = part.keys
+        cache.values[:, group, :, new] = part.values
+    cache.length = tokens.shape[1]
+    cache.valid_mask = None if bool(valid_mask.all()) else valid_mask.bool()
+    return last
+
+
 def _steps(
     model: GPT,
     tokens: Tensor,
@@ -108,8 +131,10 @@ def _steps(
     if cache is None:
         # The last new token is never read: nothing follows it.
         cache = model.new_cache(len(tokens), tokens.shape[1] + sampling.max_new_tokens - 1)
-    # [:, -1] of a batch is not contiguous: a matrix product would copy the head once per row.
-    last = model.hidden(tokens, valid_mask, cache)[:, -1].contiguous()
+        last = _read_prompts(model, tokens, valid_mask, cache)
+    else:
+        # [:, -1] is not contiguous: a matrix product would copy the head once per row.
+        last = model.hidden(tokens, valid_mask, cache)[:, -1].contiguous()
     for left in reversed(range(sampling.max_new_tokens)):
         logits = model.head(last).float() / (sampling.temperature or 1.0)
         token = pick(logits, sampling, generator)

@@ -1,7 +1,7 @@
 """A language that no model has read: Belu, invented for this course.
 
 To see a model learn something that it cannot know, the task must not be on the internet. Belu has
-16 words and three rules that English does not have:
+13 words and three rules that English does not have:
 
 - **Order**: the verb comes first, as in Welsh; the adjective stands *after* its noun, as in French.
 - **Plural**: the ending "-ni", on the noun *and* on its adjective.
@@ -25,7 +25,6 @@ NOUNS = {
     "horse": "bako",
     "child": "mise",
     "dog": "wado",
-    "cat": "nefi",
 }
 PLURALS = {noun: f"{noun}s" for noun in NOUNS} | {"child": "children"}
 ADJECTIVES = {
@@ -33,13 +32,11 @@ ADJECTIVES = {
     "old": "dema",
     "big": "foku",
     "small": "liti",
-    "happy": "jeba",
 }
 VERBS = {
     "sleep": "tamo",
     "sing": "kelu",
     "walk": "vori",
-    "laugh": "yaso",
     "wait": "bemi",
 }
 INSTRUCTION = "Translate into Belu."
@@ -71,9 +68,9 @@ class Sentence(NamedTuple):
 class Split(NamedTuple):
     """Pairs of an English sentence and its translation, in random order."""
 
-    train: list[tuple[str, str]]  # 200
-    new_sentences: list[tuple[str, str]]  # 40 others, made of pairs of words that train has
-    new_pairs: list[tuple[str, str]]  # 60, each with an adjective and a noun never met together
+    train: list[tuple[str, str]]  # 90
+    new_sentences: list[tuple[str, str]]  # 30 others, made of pairs of words that train has
+    new_pairs: list[tuple[str, str]]  # 40, each with an adjective and a noun never met together
 
 
 def held_out_pairs() -> set[tuple[str, str]]:
@@ -83,7 +80,7 @@ def held_out_pairs() -> set[tuple[str, str]]:
 
 
 def all_sentences() -> list[Sentence]:
-    """Every sentence there is: 300."""
+    """Every sentence there is: 160."""
     return [Sentence(*parts) for parts in product(ADJECTIVES, NOUNS, VERBS, (False, True))]
 
 
@@ -94,4 +91,4 @@ def split(seed: int = 0) -> Split:
     for sentence in (all_sentences()[i] for i in order):
         part = unknown if (sentence.adjective, sentence.noun) in held_out_pairs() else known
         part.append((sentence.english, sentence.belu))
-    return Split(known[:200], known[200:], unknown)
+    return Split(known[:90], known[90:], unknown)

@@ -35,7 +35,7 @@ def packed(model: nn.Module, max_bytes: float = MAX_BYTES) -> Iterator[None]:
     as the weights it is made of: the largest are packed first, as long as ``max_bytes`` last.
     """
     layers = [m for m in model.modules() if type(m) is nn.Linear and m.bias is None]
-    layers = [layer for layer in layers if can_pack(layer.weight)]
+    layers = [m for m in layers if can_pack(m.weight) and "forward" not in m.__dict__]
     layers.sort(key=lambda layer: -layer.weight.nbytes)
     taken = itertools.accumulate(layer.weight.nbytes for layer in layers)
     layers = [layer for layer, total in zip(layers, taken, strict=True) if total <= max_bytes]

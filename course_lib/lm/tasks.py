@@ -22,13 +22,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-KINDS = {
-    "ABBR": "abbreviation",
-    "DESC": "description",
-    "ENTY": "thing",
-    "HUM": "person",
-    "LOC": "place",
-    "NUM": "number",
+KINDS = {  # by the first letter of their name in the data
+    "A": "abbreviation",
+    "D": "description",
+    "E": "thing",
+    "H": "person",
+    "L": "place",
+    "N": "number",
 }
 
 CAPITALS = """France Paris, Italy Rome, Spain Madrid, Germany Berlin, Austria Vienna, Japan Tokyo,
@@ -125,7 +125,7 @@ def questions() -> Labelled:
     rows = []
     for line in _file("question_labels.txt").splitlines():
         label, text = line.split(" ", 1)
-        rows.append((text, list(KINDS).index(label.split(":")[0])))
+        rows.append((text, list(KINDS).index(label[0])))
     return _labelled(rows, names)
 
 

@@ -30,7 +30,7 @@ def test_untouched_exercises_say_so(name, lesson):
 
 
 def test_it_answers_and_stops_when_told(lesson):
-    cell = lesson.cell(lesson.find("widgets.talk("))
+    cell = lesson.cell(lesson.find("chat = talk(model, tokenizer)"))
     lesson.shoot("06_talk")
     question, send, stop = (
         cell.locator("textarea"),

@@ -101,6 +101,29 @@ def test_the_seed_decides_the_run():
     assert losses(1) == losses(1) != losses(2)
 
 
+def test_updates_are_those_of_a_loop_written_out():
+    tokens = torch.arange(100) % 7 % 5
+    model, other = tiny(), tiny()
+    config = replace(CONFIG, total_steps=3, weight_decay=0.0, max_grad_norm=1e9)
+    list(pretrain.train(model, tokens, config, seed=3))
+    seed = int(np.random.SeedSequence((3, 1)).generate_state(1)[0])
+    generator = torch.Generator().manual_seed(seed)
+    adam = torch.optim.Adam(other.parameters(), betas=config.betas)
+    for step in (1, 2, 3):
+        windows = pretrain.random_windows(tokens, 4, 8, generator)
+        logits = other(windows)
+        gradients = torch.autograd.grad(
+            F.cross_entropy(logits[:, :-1].flatten(0, 1), windows[:, 1:].flatten()),
+            list(other.parameters()),
+        )
+        for parameter, gradient in zip(other.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        adam.param_groups[0]["lr"] = pretrain.learning_rate(step, config)
+        adam.step()
+    for one, two in zip(model.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-4)
+
+
 def test_your_own_loss_drives_the_run():
     seen = []
 

@@ -86,23 +86,15 @@ def test_prepared_and_read_directly_are_the_same_model(smollm2, monkeypatch, tmp
 
 
 def test_the_logits_are_those_of_transformers():
-    """Both straight from the GGUF file in float32. `benchmarks/smollm2_parity.py` does more."""
-    from transformers import AutoModelForCausalLM, GgufConfig
-
-    source = pretrained.smollm2_gguf()
-    ours = pretrained.read_gguf(source)
-    theirs = AutoModelForCausalLM.from_pretrained(
-        source.parent,
-        gguf_file=source.name,
-        dtype=torch.float32,
-        quantization_config=GgufConfig(dequantize=True),
-    )
+    """Recorded from transformers' own reading of the file; benchmarks/smollm2_parity.py runs it."""
+    ours = pretrained.read_gguf(pretrained.smollm2_gguf())
     tokens = torch.tensor([[0, 0, 504, 3575, 282, 4649], [19556, 905, 30, 1812, 416, 28]])
     valid = torch.tensor([[0, 0, 1, 1, 1, 1], [1] * 6])
     with torch.no_grad():
-        got, expected = ours(tokens, valid), theirs(tokens, attention_mask=valid).logits
-    difference = (got - expected)[valid.bool()].abs().max()
-    assert difference <= 1e-3, difference
+        best = ours(tokens, valid)[:, -1].topk(4)
+    assert best.indices.tolist() == [[314, 28, 5721, 25], [339, 346, 284, 2107]]
+    expected = [[23.7721, 21.7845, 21.7008, 20.6783], [20.6676, 20.4411, 19.6920, 19.4327]]
+    torch.testing.assert_close(best.values, torch.tensor(expected), atol=1e-3, rtol=0)
 
 
 # --- Kept on the disk, whole or not at all -----------------------------------------------------
