@@ -82,6 +82,11 @@ def measure(quick: bool) -> dict:
     return {"seeds": list(seeds), "runs": runs}
 
 
+def cell(run: dict) -> tuple[int, int]:
+    """Where in the grid a run belongs: parameters, tokens."""
+    return run["parameters"], run["tokens"]
+
+
 def grid(result: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Parameters (S,), tokens (D,) and the mean bits over seeds (S, D)."""
     runs = result["runs"]
@@ -89,16 +94,7 @@ def grid(result: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     budgets = np.array(sorted({run["tokens"] for run in runs}))
     means = np.array(
         [
-            [
-                np.mean(
-                    [
-                        run["bits_per_character"]
-                        for run in runs
-                        if (run["parameters"], run["tokens"]) == (n, d)
-                    ]
-                )
-                for d in budgets
-            ]
+            [np.mean([r["bits_per_character"] for r in runs if cell(r) == (n, d)]) for d in budgets]
             for n in sizes
         ]
     )
@@ -143,7 +139,36 @@ def judge(result: dict) -> list[Goal]:
             True,
         )
     )
+    spread = [
+        max(
+            np.ptp([run["bits_per_character"] for run in result["runs"] if cell(run) == (n, d)])
+            for n in sizes
+        )
+        for d in budgets
+    ]
+    goals.append(
+        Goal(
+            "scaling: largest difference between two seeds, bits, at each budget of tokens",
+            "reported",
+            ", ".join(f"{d / 1e6:.1f}M: {x:.2f}" for d, x in zip(budgets, spread, strict=True)),
+            True,
+        )
+    )
     if means.size >= 8:
+        # (size, budget): less arithmetic, which grows like N times D, and the longer reading
+        small, large = (1, -1), (-1, 1)
+        work = [sizes[i] * budgets[j] for i, j in (small, large)]
+        goals.append(
+            Goal(
+                "scaling: a smaller model that reads more, against a larger one that reads less",
+                "reported",
+                f"{sizes[1] / 1e3:.0f}k weights, {budgets[-1] / 1e6:.1f}M tokens: "
+                f"{means[small]:.2f} bits; {sizes[-1] / 1e3:.0f}k weights, "
+                f"{budgets[1] / 1e6:.1f}M tokens: {means[large]:.2f} bits, with "
+                f"{work[1] / work[0]:.2f} times the arithmetic (N D)",
+                True,
+            )
+        )
         whole = fit(sizes, budgets, means)
         error = np.abs(predict(whole, sizes, budgets) - means)
         part = fit(sizes, budgets[:-1], means[:, :-1])
