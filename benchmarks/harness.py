@@ -16,7 +16,8 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 VERSIONED = (
-    *("numpy", "torch", "gymnasium", "mujoco", "minatar", "stable-baselines3", "transformers"),
+    *("numpy", "torch", "gymnasium", "mujoco", "minatar"),
+    *("stable-baselines3", "transformers", "peft"),
 )
 
 

@@ -50,13 +50,18 @@ def read() -> tuple[CharTokenizer, torch.Tensor, torch.Tensor]:
 
 
 def write(model: GPT, tokenizer: CharTokenizer, temperature: float, seed: int) -> str:
-    """400 characters after the prompt."""
-    prompt = torch.tensor([tokenizer.encode(PROMPT)])
-    sampling = Sampling(max_new_tokens=400, temperature=temperature)
+    """400 characters after the prompt: read half a window, write half a window, and again.
+
+    Beyond the window that it was trained on the model falls apart.
+    """
+    tokens, half = tokenizer.encode(PROMPT), model.config.context // 2
+    sampling = Sampling(max_new_tokens=half, temperature=temperature)
     generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        found = generate(model, prompt, sampling=sampling, generator=generator)
-    return tokenizer.decode(found.tokens[0, prompt.shape[1] :])
+    while len(tokens) < len(PROMPT) + 400:
+        read = torch.tensor([tokens[-half:]])
+        found = generate(model, read, sampling=sampling, generator=generator)
+        tokens += found.tokens[0, read.shape[1] :].tolist()
+    return tokenizer.decode(tokens[len(PROMPT) :][:400])
 
 
 def train_and_test(seed: int, config: pretrain.Config, characters: int | None) -> dict:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from course_lib.lm.gpt import GPT, Cache
@@ -95,15 +96,13 @@ def pick(logits: Tensor, sampling: Sampling, generator: torch.Generator | None) 
 
 
 def _read_prompts(
-    model: GPT, tokens: Tensor, valid_mask: Tensor | None, cache: Cache, rows: int = 8
+    model: GPT, tokens: Tensor, valid_mask: Tensor, cache: Cache, rows: int = 8
 ) -> Tensor:
     """Fill an empty ``cache`` with ``tokens`` (B, P); return what their last ones know, (B, C).
 
     Eight rows of similar length at a time, without the padding that they share: nothing is
     computed for it, and the activations of a large batch never exist at once.
     """
-    if valid_mask is None:
-        valid_mask = torch.ones_like(tokens, dtype=torch.bool)
     lengths = valid_mask.sum(dim=1)
     last = cache.keys.new_empty(len(tokens), model.config.width)
     for group in lengths.argsort().split(rows):
@@ -113,7 +112,7 @@ def _read_prompts(
         cache.keys[:, group, :, new] = part.keys
         cache.values[:, group, :, new] = part.values
     cache.length = tokens.shape[1]
-    cache.valid_mask = None if bool(valid_mask.all()) else valid_mask.bool()
+    cache.valid_mask = None if bool(valid_mask.all()) else valid_mask
     return last
 
 
@@ -128,19 +127,29 @@ def _steps(
     """One new token per row, (B,), and its log-probability, (B,), again and again."""
     if tokens.shape[1] == 0:
         raise ValueError("a prompt needs at least one token, got none")
-    if cache is None:
-        # The last new token is never read: nothing follows it.
-        cache = model.new_cache(len(tokens), tokens.shape[1] + sampling.max_new_tokens - 1)
-        last = _read_prompts(model, tokens, valid_mask, cache)
-    else:
-        # [:, -1] is not contiguous: a matrix product would copy the head once per row.
-        last = model.hidden(tokens, valid_mask, cache)[:, -1].contiguous()
+    context, ours = model.config.context, cache is None
+    text, valid = (
+        tokens,
+        torch.ones_like(tokens).bool() if valid_mask is None else valid_mask.bool(),
+    )
     for left in reversed(range(sampling.max_new_tokens)):
+        if ours and (cache is None or cache.length == context):
+            # Positions beyond those of its training mean nothing to the model. Where they are used
+            # up it goes on from the later half of the text. The last new token is never read.
+            kept = text.shape[1] if text.shape[1] <= context else max(1, context // 2)
+            text, valid = text[:, -kept:], valid[:, -kept:]
+            cache = model.new_cache(len(text), min(kept + left, context))
+            last = _read_prompts(model, text, valid, cache)
+        elif text is tokens:
+            # [:, -1] is not contiguous: a matrix product would copy the head once per row.
+            last = model.hidden(tokens, valid_mask, cache)[:, -1].contiguous()
+        else:
+            last = model.hidden(text[:, -1:], cache=cache)[:, 0]
         logits = model.head(last).float() / (sampling.temperature or 1.0)
         token = pick(logits, sampling, generator)
         yield token, logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(dim=-1)
-        if left:
-            last = model.hidden(token[:, None], cache=cache)[:, 0]
+        text = torch.cat([text, token[:, None]], dim=1)
+        valid = F.pad(valid, (0, 1), value=True)
 
 
 @torch.no_grad()
@@ -156,7 +165,8 @@ def generate(
 ) -> Generated:
     """Continue each row of ``tokens`` (B, P), padded on the left where ``valid_mask`` is 0.
 
-    Ends when every row has written a stop token, or after ``max_new_tokens``. ``cache`` may hold
+    Ends when every row has written a stop token, or after ``max_new_tokens``. A text that outgrows
+    the model's context goes on from the later half of what fits. ``cache`` may hold
     what stands before ``tokens``, read once for all rows; it needs room for
     P + ``max_new_tokens`` - 1 more positions. Memory beyond the model: two vectors per layer and
     token, and meanwhile a packed copy of as many weights as fit into ``packed_bytes`` (see

@@ -33,7 +33,7 @@ def test_untouched_exercises_say_so(name, lesson):
 
 
 def test_another_word_looks_elsewhere(lesson):
-    cell = lesson.cell(lesson.find("attention_by_hand("))
+    cell = lesson.cell(lesson.find("attention_by_hand()"))
     cell.get_by_text('"his" asks, and sees itself and earlier words').wait_for(timeout=10_000)
     lesson.shoot("05_attention")
     cell.locator("select").select_option("crown")
@@ -45,7 +45,7 @@ def test_another_word_looks_elsewhere(lesson):
 
 
 def test_temperature_changes_what_is_written(lesson):
-    cell = lesson.cell(lesson.find("widgets.temperature("))
+    cell = lesson.cell(lesson.find("What is thy name"))
     cell.get_by_text("At temperature 0.80").wait_for(timeout=10_000)
     lesson.shoot("05_temperature")
     turn(slider(cell, "temperature"), "Home")
@@ -64,3 +64,7 @@ def test_a_sort_that_is_not_undone_is_named_and_the_right_answer_is_taken(lesson
     lesson.type(index, HEAD + "torch.empty_like(logits).scatter(-1, order, ordered)")
     cell.get_by_text("From here on the notebook uses your version.").wait_for(timeout=30_000)
     lesson.shoot("05_right")
+    standing = lesson.find("progress()")
+    lesson.type(standing, "progress()")
+    lesson.cell(standing).get_by_text("1 of 5 exercises right").wait_for(timeout=30_000)
+    lesson.shoot("05_progress")

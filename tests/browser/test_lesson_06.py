@@ -62,3 +62,7 @@ def test_a_missing_end_is_named_and_the_right_answer_is_taken(lesson):
     lesson.type(index, HEAD + after + " & (column < lengths[:, None])")
     cell.get_by_text("From here on the notebook uses your version.").wait_for(timeout=30_000)
     lesson.shoot("06_right")
+    standing = lesson.find("progress()")
+    lesson.type(standing, "progress()")
+    lesson.cell(standing).get_by_text("1 of 5 exercises right").wait_for(timeout=30_000)
+    lesson.shoot("06_progress")

@@ -143,7 +143,7 @@ def test_beyond_the_context_it_reads_no_more_than_the_context(reader, monkeypatc
     monkeypatch.setattr(model, "hidden", watched)
     explorer = TemperatureExplorer(model, tokenizer, TEXT, characters=100)
     assert len(explorer.text) == 100
-    assert max(longest) == model.config.context
+    assert model.config.context // 2 < max(longest) <= model.config.context
 
 
 def test_pieces_of_words_work_as_letters_do():

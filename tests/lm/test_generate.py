@@ -61,6 +61,30 @@ def test_log_probabilities_are_the_models(model, temperature):
 
 
 @torch.no_grad()
+def test_a_text_longer_than_the_context_goes_on_from_its_later_half():
+    torch.manual_seed(0)
+    small = GPT(GPTConfig(11, context=8, layers=2, width=32, heads=4))
+    for parameter in small.parameters():
+        parameter.mul_(4 if parameter.dim() == 2 else 1)
+    reads, expected = [], [1, 2, 3]
+    window = list(expected)
+    for _ in range(20):
+        if len(window) > 8:
+            window = window[-4:]
+        reads.append(len(window))
+        window.append(int(small(torch.tensor([window]))[0, -1].argmax()))
+        expected.append(window[-1])
+    assert max(reads) == 8 and reads.count(4) > 2  # never more than the context
+    tokens, valid = left_pad([[1, 2, 3], [5]])
+    out = generate(small, tokens, valid, Sampling(20, temperature=0))
+    assert out.tokens[0].tolist() == expected
+    assert list(stream(small, torch.tensor([1, 2, 3]), Sampling(20, 0.0))) == expected[3:]
+    long = torch.tensor([[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]])  # a prompt beyond the context
+    tail = generate(small, long[:, -4:], None, Sampling(3, 0.0)).tokens[0, -3:]
+    assert torch.equal(generate(small, long, None, Sampling(3, 0.0)).tokens[0, -3:], tail)
+
+
+@torch.no_grad()
 def test_sequences_end_at_a_stop_token(model):
     tokens = torch.randint(11, (64, 2), generator=_generator())
     out = generate(model, tokens, None, Sampling(20, stop_tokens=(3, 5)), _generator())

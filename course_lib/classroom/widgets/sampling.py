@@ -169,14 +169,14 @@ class TemperatureExplorer:
         return live.to_png(self.figure(with_text))
 
     def widget(self):
-        """The live form: three sliders, a line for the prompt, the chart and the continuation."""
+        """The live form: a field for the prompt, three sliders, the chart and the continuation."""
         import ipywidgets as widgets
 
         image = widgets.Image(value=self.png(), format="png", layout={"max_width": "810px"})
         words, page = widgets.HTML(html.escape(self.summary())), widgets.HTML(self.as_html())
         look = {"continuous_update": False}
         controls = {
-            "prompt": widgets.Text(description="prompt", **look),
+            "prompt": widgets.Textarea(description="prompt", rows=3, **look),
             "temperature": widgets.FloatSlider(
                 min=0.0, max=2.0, step=0.05, description="temperature", **look
             ),
