@@ -32,7 +32,7 @@ from course_lib.lm.generate import Sampling, generate
 from course_lib.lm.gpt import GPT
 from course_lib.lm.tokenizer import CharTokenizer
 
-FIRST_SEED, SEEDS = 205, 5  # 200 to 204 were seen before the last change of the recipe
+FIRST_SEED, SEEDS = 210, 5  # 200 to 209 were seen before the last change of the recipe
 MOST_BITS, MOST_SECONDS = 2.35, 150.0
 PROMPT = "\n\nKING RICHARD.\n"
 TEMPERATURES = (0.5, 0.8, 1.0)

@@ -8,8 +8,8 @@ Three whole plays are held out, one of each kind: a comedy, a history and a trag
 line or by random passage would put half of a speech on either side, and a model could then score
 by remembering. Works that are printed twice in part would leak too: *The Passionate Pilgrim*
 repeats two sonnets and three poems of *Love's Labour's Lost*, so all three are on one side. What
-the held-out plays share with the rest is stage directions and one quoted line of *Richard II*; a
-test counts it.
+the held-out plays share with the rest is stage directions, a quoted line of *Richard II* and a line
+that *Twelfth Night* has in common with another play; a test counts it.
 """
 
 import re
