@@ -32,7 +32,6 @@ RECIPE = finetune.BELU
 METHODS = {  # name: adapters (None: all weights), learning rate
     "LoRA, rank 4": (replace(lora.BELU, rank=4, alpha=8), RECIPE.learning_rate),
     "LoRA, rank 16": (lora.BELU, RECIPE.learning_rate),
-    "LoRA, rank 16, rate 1e-3": (lora.BELU, 1e-3),
     "full, rate 5e-5": (None, 5e-5),
     "full, rate 2e-4": (None, 2e-4),
 }
