@@ -4,7 +4,7 @@ The same weights, prompts, dtype and number of new tokens, one thread, in turns 
 transformers runs with its default settings, which for this model take the most probable token; so
 do we. Reading the prompts is part of the time, and so is laying out the weights anew for every
 batch (`packing.packed`). In float32 that copy takes 540 MB; in the lessons `generate` packs no more
-than 300 MB, and is slower there than here.
+than 120 MB, and is slower there than here.
 """
 
 from __future__ import annotations
