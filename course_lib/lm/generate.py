@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from course_lib.lm.gpt import GPT, Cache
-from course_lib.lm.packing import MAX_BYTES, packed
+from course_lib.lm.packing import packed
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def generate(
     generator: torch.Generator | None = None,
     cache: Cache | None = None,
     *,
-    packed_bytes: float = MAX_BYTES,
+    packed_bytes: float = 0,
 ) -> Generated:
     """Continue each row of ``tokens`` (B, P), padded on the left where ``valid_mask`` is 0.
 
@@ -169,8 +169,8 @@ def generate(
     the model's context goes on from the later half of what fits. ``cache`` may hold
     what stands before ``tokens``, read once for all rows; it needs room for
     P + ``max_new_tokens`` - 1 more positions. Memory beyond the model: two vectors per layer and
-    token, and meanwhile a packed copy of as many weights as fit into ``packed_bytes`` (see
-    `packing`); more is faster.
+    token. Large batches get faster where you can spare a copy of the weights meanwhile:
+    ``packed_bytes`` says how large it may be (``math.inf``: all of them; see `packing`).
     """
     sampling = sampling or Sampling()
     stops = torch.tensor(sampling.stop_tokens, dtype=tokens.dtype, device=tokens.device)

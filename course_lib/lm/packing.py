@@ -8,12 +8,11 @@ work can be done once. The two operators are those by which PyTorch's own compil
 
 import contextlib
 import itertools
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-
-MAX_BYTES = 120e6  # SmolLM2's head and a quarter of its blocks in bfloat16; all of a small model
 
 
 def can_pack(weight: Tensor) -> bool:
@@ -28,7 +27,7 @@ def can_pack(weight: Tensor) -> bool:
 
 
 @contextlib.contextmanager
-def packed(model: nn.Module, max_bytes: float = MAX_BYTES) -> Iterator[None]:
+def packed(model: nn.Module, max_bytes: float = math.inf) -> Iterator[None]:
     """Inside this context the linear layers of ``model`` multiply with a packed copy.
 
     Without gradients, and for weights that do not change meanwhile. The copy takes as much memory
