@@ -142,7 +142,11 @@ def measure(quick: bool) -> dict:
     runs = [peak(name) for name in BATCHES]
     runs += [compare(seed) for seed in ([200] if quick else [200, 201, 202])]
     runs += speed(2 if quick else 5)
-    return {"dtype": str(fast_dtype()).removeprefix("torch."), "runs": runs}
+    return {
+        "seeds": sorted({run["seed"] for run in runs if "seed" in run}),
+        "dtype": str(fast_dtype()).removeprefix("torch."),
+        "runs": runs,
+    }
 
 
 def judge(result: dict) -> list[Goal]:

@@ -191,34 +191,36 @@ def train(
     )
     order: list[int] = []
     learned = 0
-    for step in range(1, config.total_steps + 1):
-        while len(order) < config.batch_size:
-            order += torch.randperm(len(examples), generator=generator).tolist()
-        chosen, order = order[: config.batch_size], order[config.batch_size :]
-        batch = collate([examples[i] for i in chosen], response_mask=response_mask)
-        if config.row_length is not None:
-            batch = pack(batch, config.row_length)
-        count = int(batch.response_mask.sum())
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, config)
-        optimizer.zero_grad()
-        loss = 0.0
-        for part in micro_batches(batch, config.micro_batch):
-            part_loss, _ = sft_loss(batch_logp(model, part), part.response_mask, count)
-            part_loss.backward()
-            loss += part_loss.item()
-        norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
-        optimizer.step()
-        learned += count
-        yield {
-            "steps": step,
-            "examples": step * config.batch_size,
-            "tokens": learned,
-            "loss": loss,
-            "lr": learning_rate(step, config),
-            "grad_norm": norm.item(),
-        }
-    _give_back_memory()
+    try:
+        for step in range(1, config.total_steps + 1):
+            while len(order) < config.batch_size:
+                order += torch.randperm(len(examples), generator=generator).tolist()
+            chosen, order = order[: config.batch_size], order[config.batch_size :]
+            batch = collate([examples[i] for i in chosen], response_mask=response_mask)
+            if config.row_length is not None:
+                batch = pack(batch, config.row_length)
+            count = int(batch.response_mask.sum())
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, config)
+            optimizer.zero_grad()
+            loss = 0.0
+            for part in micro_batches(batch, config.micro_batch):
+                part_loss, _ = sft_loss(batch_logp(model, part), part.response_mask, count)
+                part_loss.backward()
+                loss += part_loss.item()
+            norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+            optimizer.step()
+            learned += count
+            yield {
+                "steps": step,
+                "examples": step * config.batch_size,
+                "tokens": learned,
+                "loss": loss,
+                "lr": learning_rate(step, config),
+                "grad_norm": norm.item(),
+            }
+    finally:  # also where the caller takes no further update
+        _give_back_memory()
 
 
 def _give_back_memory() -> None:

@@ -32,6 +32,16 @@ def test_untouched_exercises_say_so(name, lesson):
     assert "Not attempted yet" in lesson.text(lesson.find(f'@exercise("transformer.{name}")'))
 
 
+def test_training_shows_its_progress_and_then_the_model_writes(lesson):
+    training = lesson.cell(lesson.find('label="GPT"'))
+    training.get_by_text("2,600 of 2,600 steps").wait_for(timeout=10_000)
+    lesson.shoot("05_training")
+    diary = lesson.find("for steps, text in diary.items()")
+    assert "--- after 2,600 updates ---" in lesson.text(diary)
+    lesson.cell(diary)
+    lesson.shoot("05_writes")
+
+
 def test_another_word_looks_elsewhere(lesson):
     cell = lesson.cell(lesson.find("attention_by_hand()"))
     cell.get_by_text('"his" asks, and sees itself and earlier words').wait_for(timeout=10_000)

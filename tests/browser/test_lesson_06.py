@@ -29,6 +29,14 @@ def test_untouched_exercises_say_so(name, lesson):
     assert "Not attempted yet" in lesson.text(lesson.find(f'@exercise("adaptation.{name}")'))
 
 
+def test_training_shows_its_progress(lesson):
+    training = lesson.cell(lesson.find('label="LoRA"'))
+    training.get_by_text("finished").first.wait_for(timeout=10_000)
+    lesson.shoot("06_training")
+    lesson.cell(lesson.find("costs = {"))
+    lesson.shoot("06_forgot")
+
+
 def test_it_answers_and_stops_when_told(lesson):
     cell = lesson.cell(lesson.find("chat = talk(model, tokenizer)"))
     lesson.shoot("06_talk")
@@ -39,7 +47,9 @@ def test_it_answers_and_stops_when_told(lesson):
     )
     question.fill("Write a long story about the sea.")
     send.click()
-    cell.get_by_text("of reading; still writing").wait_for(timeout=30_000)
+    status = cell.get_by_text("of reading; still writing")
+    status.wait_for(timeout=30_000)
+    assert "LoRA" not in status.inner_text(), "the notebook must give the model back as it was"
     assert stop.is_enabled() and send.is_disabled()
     lesson.shoot("06_talk_writing")
     stop.click()

@@ -173,6 +173,18 @@ def test_adapters_can_be_switched_off_and_are_back_afterwards(model):
     assert control(chat.widget(), "LoRA adapters").layout.display is None
 
 
+def test_adapters_that_come_later_are_said_and_can_be_switched_off(chat):
+    box = chat.widget()
+    lora.apply(chat.model, lora.Config(rank=2), seed=0)
+    for switch_on in (True, False):
+        control(box, "LoRA adapters").value = switch_on
+        control(box, "Send").click()
+        while chat.busy():
+            time.sleep(0.01)
+        assert control(box, "LoRA adapters").layout.display is None
+        assert ("with LoRA adapters" in box.children[-1].value) == switch_on
+
+
 def test_the_widget_asks_with_its_settings(chat):
     box = chat.widget()
     page = box.children[-1]

@@ -35,6 +35,7 @@ class Reply:
     seconds: float  # since the first of them
     reading: float  # seconds before the first of them
     ended: bool  # by its own end-of-sequence token
+    adapted: bool = False  # written with LoRA adapters
 
     def status(self, busy: bool = False) -> str:
         """Speed and ending in words; `busy` while it is still being written."""
@@ -42,7 +43,10 @@ class Reply:
             return "reading ..."
         speed = f", {(self.tokens - 1) / self.seconds:.0f} tokens/s" if self.seconds else ""
         ending = "ended by itself" if self.ended else "still writing" if busy else "cut off"
-        return f"{self.tokens} tokens{speed} after {self.reading:.1f} s of reading; {ending}"
+        adapters = ", with LoRA adapters" if self.adapted else ""
+        return (
+            f"{self.tokens} tokens{speed} after {self.reading:.1f} s of reading; {ending}{adapters}"
+        )
 
 
 def talk(
@@ -127,6 +131,7 @@ class Talk:
         )
         generator = torch.Generator().manual_seed(self.asked)
         written: list[int] = []
+        adapted = self.adapters and bool(lora.adapters(self.model))
         begun, first = time.perf_counter(), 0.0
         with _adapters(self.model, self.adapters):
             for token in stream(self.model, torch.tensor(tokens), sampling, generator):
@@ -135,7 +140,8 @@ class Talk:
                 first = first or now
                 # A character may be spread over several tokens: leave out an unfinished last one.
                 text = self.tokenizer.decode(written, skip_special_tokens=True).rstrip("\ufffd")
-                yield Reply(text, len(written), now - first, first - begun, token == end)
+                times = now - first, first - begun
+                yield Reply(text, len(written), *times, token == end, adapted)
                 if self._stop.is_set():
                     return
 
@@ -211,8 +217,10 @@ class Talk:
         for control in (line, heat, limit, system, own, switch):
             control.layout.width = "44em"
         own.layout.display = "none"
-        if not lora.adapters(self.model):
-            switch.layout.display = "none"
+
+        def offer_switch() -> None:
+            """Adapters may come and go after the widget was made."""
+            switch.layout.display = None if lora.adapters(self.model) else "none"
 
         def show() -> None:
             page.value = self.as_html()
@@ -222,6 +230,7 @@ class Talk:
             self.temperature, self.max_new_tokens = heat.value, limit.value
             self.system, self.own_system = system.value, own.value
             self.adapters = switch.value
+            offer_switch()
             try:
                 self.prepare(line.value)
                 self.ask(line.value, show)
@@ -233,6 +242,7 @@ class Talk:
         def chosen(change) -> None:
             own.layout.display = None if change["new"] == "own" else "none"
 
+        offer_switch()
         send.on_click(sent)
         stop.on_click(lambda _: self.stop())
         system.observe(chosen, "value")

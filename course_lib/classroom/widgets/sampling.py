@@ -114,8 +114,10 @@ class TemperatureExplorer:
         model, sampled = self.distribution()
         best = int(model.argmax())
         bits = -(sampled * sampled.clamp(min=1e-30).log2()).sum().item()
+        prompt = self.settings["prompt"]
+        end = _visible(prompt if len(prompt) <= 24 else "…" + prompt[-20:])
         return (
-            f"After “{_visible(self.settings['prompt'][-20:])}” the model expects "
+            f"After “{end}” the model expects "
             f"“{_visible(self.tokenizer.decode([best]))}” first of all ({model[best]:.0%}). At "
             f"temperature {self.settings['temperature']:.2f} and top-p "
             f"{self.settings['top_p']:.2f}, {int((sampled > 0).sum())} of {len(model)} tokens can "
@@ -130,7 +132,8 @@ class TemperatureExplorer:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
 
-        lines = _wrapped(self.settings["prompt"] + self.text, 78) if with_text else []
+        text = (self.settings["prompt"] + self.text).strip("\n")
+        lines = _wrapped(text, 78) if with_text else []
         with rc_context(plots.STYLE):
             below = 0.21 * len(lines)
             figure = Figure(figsize=(9.0, 3.6 + below), layout="constrained")
@@ -175,8 +178,9 @@ class TemperatureExplorer:
         image = widgets.Image(value=self.png(), format="png", layout={"max_width": "810px"})
         words, page = widgets.HTML(html.escape(self.summary())), widgets.HTML(self.as_html())
         look = {"continuous_update": False}
+        lines = min(8, self.settings["prompt"].count("\n") + 1)
         controls = {
-            "prompt": widgets.Textarea(description="prompt", rows=3, **look),
+            "prompt": widgets.Textarea(description="prompt", rows=lines, **look),
             "temperature": widgets.FloatSlider(
                 min=0.0, max=2.0, step=0.05, description="temperature", **look
             ),
@@ -205,7 +209,9 @@ class TemperatureExplorer:
 
     def as_html(self) -> str:
         """Prompt and continuation, the prompt in bold."""
-        prompt, text = (html.escape(part) for part in (self.settings["prompt"], self.text))
+        prompt, text = (
+            html.escape(part) for part in (self.settings["prompt"].lstrip("\n"), self.text)
+        )
         style = "white-space:pre-wrap;font-family:monospace;line-height:1.4;max-width:80ch"
         return f"<div style='{style}'><b>{prompt}</b>{text}</div>"
 
