@@ -3,9 +3,14 @@
 SmolLM2-135M-Instruct learns to translate into Belu, an invented language (`lm/language.py`). Every
 method sees the same examples in the same number of updates, and is tested on new sentences and on
 sentences with a pair of words that it never saw together. Before and after: the surprise at plain
-English, and five tasks with four solved examples in the prompt. LoRA's recipe was chosen on seeds
-below 200; full fine-tuning is shown at several learning rates, since its result hangs on them. It
-runs in mixed precision, with the weights and the optimiser in float32.
+English, and five tasks with four solved examples in the prompt. Full fine-tuning
+is shown at two learning rates, since its result hangs on them. It runs in mixed precision, with
+the weights and the optimiser in float32.
+
+How the recipe came about: LoRA's was chosen on seeds below 200. A first one, for 16 words and 50
+updates, got 0.18 of the sentences right at seed 200. The language then became smaller and the
+training longer, tried on the seeds 100 to 103, and all seeds were run anew. Seed 200 is thus not
+quite fresh. The rates of full fine-tuning were set beforehand and not tuned.
 
 The figures to compare with are those of Biderman et al., "LoRA Learns Less and Forgets Less",
 arXiv 2405.09673, on models fifty times as large.
