@@ -1,0 +1,1 @@
+"""Part III: reinforcement learning shapes a language model, one algorithm per file."""
