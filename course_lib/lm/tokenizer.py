@@ -1,12 +1,14 @@
-"""Text to token numbers and back: one token per character, or byte-level BPE.
+"""Text to token numbers and back: one token per character, byte-level BPE, or one per word.
 
 A model reads numbers. Characters need a list of a hundred and give long sequences. Byte pair
 encoding (Sennrich, Haddow and Birch, arXiv 1508.07909) starts from the 256 bytes and joins, again
 and again, the pair of neighbours that occurs most often: frequent words become one token, rare ones
 a few, and no text is ever unknown, since any text is bytes (Radford et al. 2019, section 2.2).
-Merging is done by the package ``tokenizers``.
+Merging is done by the package ``tokenizers``. Whole words suit small made-up worlds, whose list of
+words is known and short.
 
-Both classes: ``train``, ``encode``, ``decode``, ``vocab_size``, ``token``, ``save``, ``load``.
+All classes: ``encode``, ``decode``, ``vocab_size``, ``token``; the first two can be trained on a
+text, saved and loaded.
 """
 
 import json
@@ -126,6 +128,39 @@ class BPETokenizer:
             return cls(tokenizers.Tokenizer.from_file(str(path)))
         except Exception as error:  # the package raises nothing more specific
             raise ValueError(f"{path} was not written by `BPETokenizer.save`: {error}") from error
+
+
+class WordTokenizer:
+    """Every word of a fixed list has a number. Words, and signs like ".", are parted by blanks."""
+
+    def __init__(self, words: Sequence[str]):
+        if len(set(words)) != len(words) or not words:
+            raise ValueError(f"words must be some and all different, got {list(words)}")
+        self.words = tuple(words)
+        self._number = {word: i for i, word in enumerate(words)}
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.words)
+
+    def encode(self, text: str) -> list[int]:
+        """One number per word of ``text``."""
+        try:
+            return [self._number[word] for word in text.split()]
+        except KeyError as error:
+            raise ValueError(
+                f"the word {error.args[0]!r} is none of the {self.vocab_size} words that have a "
+                "number: `words` holds them"
+            ) from None
+
+    def decode(self, tokens: Sequence[int] | Tensor) -> str:
+        """The words behind ``tokens``, with a blank between any two."""
+        return " ".join(self.token(number) for number in _numbers(tokens))
+
+    def token(self, number: int) -> str:
+        """The word with this number."""
+        _check(number, self.vocab_size)
+        return self.words[number]
 
 
 def _numbers(tokens: Sequence[int] | Tensor) -> list[int]:
