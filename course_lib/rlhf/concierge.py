@@ -7,7 +7,7 @@ function, only preferences; that is what lets you measure how far the two drift 
 is trained on the model (as in Gao, Schulman and Hilton, arXiv 2210.10760, whose "gold" reward is a
 larger model).
 
-Words are tokens. A dialogue reads ``<guest> where is the pool ? <reply> it is on the roof . <end>``.
+Words are tokens. A dialogue reads "<guest> where is the pool ? <reply> it is on the roof . <end>".
 The corpus for pretraining holds the replies of all kinds of staff, the demonstrations those of a
 good but human concierge.
 """
@@ -16,13 +16,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from course_lib.lm import finetune, pretrain
+from course_lib.lm import finetune, gpt, pretrain
 from course_lib.lm.gpt import GPT, GPTConfig
 from course_lib.lm.tokenizer import WordTokenizer
 
@@ -305,3 +306,9 @@ def new_model(seed: int = 0) -> GPT:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return GPT(MODEL)
+
+
+def sft_model() -> GPT:
+    """A model after pretraining and fine-tuning, as ``notebooks/checkpoints/concierge`` holds it."""
+    folder = Path(__file__).parents[2] / "notebooks" / "checkpoints" / "concierge"
+    return gpt.load(folder / "sft.safetensors")
