@@ -309,6 +309,6 @@ def new_model(seed: int = 0) -> GPT:
 
 
 def sft_model() -> GPT:
-    """A model after pretraining and fine-tuning, as ``notebooks/checkpoints/concierge`` holds it."""
+    """The model after fine-tuning that ``notebooks/checkpoints/concierge`` holds."""
     folder = Path(__file__).parents[2] / "notebooks" / "checkpoints" / "concierge"
     return gpt.load(folder / "sft.safetensors")
