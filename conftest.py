@@ -38,11 +38,27 @@ def _kernel_pid(item: pytest.Item) -> int | None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo):
     report = yield
     if item.path.suffix == ".ipynb" and call.when == "call":
-        entry = _measured.setdefault(item.path.stem, {"seconds": 0.0, "peak_mb": 0.0})
-        entry["seconds"] += call.duration
-        if pid := _kernel_pid(item):
-            entry["peak_mb"] = max(entry["peak_mb"], peak_memory(pid) / 1e6)
+        pid = _kernel_pid(item)
+        peak_mb = peak_memory(pid) / 1e6 if pid else 0.0
+        # Travels with the report, since a worker process may have run the cell.
+        report.user_properties.append(("notebook", (item.path.stem, call.duration, peak_mb)))
+        _add(item.path.stem, call.duration, peak_mb)
     return report
+
+
+def _add(name: str, seconds: float, peak_mb: float) -> None:
+    entry = _measured.setdefault(name, {"seconds": 0.0, "peak_mb": 0.0})
+    entry["seconds"] += seconds
+    entry["peak_mb"] = max(entry["peak_mb"], peak_mb)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """In the process that hands out the tests: collect what the workers measured."""
+    if getattr(report, "node", None) is None:  # no worker: `makereport` has counted it
+        return
+    for key, value in report.user_properties:
+        if key == "notebook":
+            _add(*value)
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:

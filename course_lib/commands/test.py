@@ -1,7 +1,8 @@
 """`python -m course_lib test`: the whole suite, notebooks included, without a network.
 
 On Linux the run happens in a network namespace of its own that holds loopback alone, so that
-nothing can depend on the network unnoticed. All arguments go to pytest.
+nothing can depend on the network unnoticed. All arguments go to pytest. Without any, two processes
+share the work, a file at a time: a notebook's cells belong together.
 """
 
 import ctypes
@@ -25,7 +26,14 @@ def main(argv: Sequence[str]) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ[NETWORK] = cut_network()
     os.chdir(ROOT)
-    return call([sys.executable, "-m", "pytest", *argv])
+    return call([sys.executable, "-m", "pytest", *(argv or parallel())])
+
+
+def parallel() -> list[str]:
+    """Options that share the whole suite among two processes, in the order of conftest.py."""
+    if (os.cpu_count() or 1) < 2:
+        return []
+    return ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 
 
 def cut_network() -> str:
