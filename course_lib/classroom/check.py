@@ -86,52 +86,70 @@ def check(function: Callable, exercise: Exercise, seed: int = 0) -> Verdict:
     if stub.is_untouched(function):
         return Verdict("not attempted")
     cases = exercise.cases(np.random.default_rng(seed))
+    return judge(exercise, cases, answer(function, cases))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a function did with one case."""
+
+    value: Any = None
+    changed_inputs: bool = False
+    error: str | None = None  # a sentence; no value then
+    not_implemented: bool = False  # the error was a NotImplementedError: a placeholder
+    out_of_time: bool = False
+    fits: bool = True  # False: it takes other arguments, as the error says
+
+
+def answer(function: Callable, cases: list[Case], seconds: float = SECONDS) -> list[Answer]:
+    """Ask a function all cases, up to the first error. Never raises for the function's faults."""
     try:
         inspect.signature(function).bind(*cases[0].args)
     except TypeError as error:
-        names = ", ".join(inspect.signature(exercise.reference).parameters)
-        return Verdict("wrong", f"It is called with ({names}), but your signature says: {error}.")
-
-    answers = []
+        return [Answer(error=str(error), fits=False)]
+    answers: list[Answer] = []
     try:
-        with _time_limit(SECONDS):
+        with _time_limit(seconds):
             for case in cases:
                 answers.append(_answer(function, case))
                 if answers[-1].error is not None:
                     break
     except _OutOfTime:
+        answers.append(Answer(error=f"It did not return within {seconds:g} s.", out_of_time=True))
+    return answers
+
+
+def judge(exercise: Exercise, cases: list[Case], answers: list[Answer]) -> Verdict:
+    """Compare answers with what was expected. Runs none of the student's code."""
+    last, case = answers[-1], cases[min(len(answers), len(cases)) - 1]
+    if not last.fits:
+        names = ", ".join(inspect.signature(exercise.reference).parameters)
         return Verdict(
-            "wrong",
-            f"It did not return within {SECONDS:g} s. Look for a loop that never ends.",
-            case=cases[len(answers)].name,
+            "wrong", f"It is called with ({names}), but your signature says: {last.error}."
         )
-    if isinstance(answers[-1].error, NotImplementedError):
+    if last.out_of_time:
+        return Verdict("wrong", f"{last.error} Look for a loop that never ends.", case=case.name)
+    if last.not_implemented:
         return Verdict("not attempted")
     return _judge(exercise, cases, answers)
 
 
-@dataclass(frozen=True)
-class _Answer:
-    value: Any
-    changed_inputs: bool
-    error: BaseException | None = None
-
-
-def _answer(function: Callable, case: Case) -> _Answer:
+def _answer(function: Callable, case: Case) -> Answer:
     args = copy.deepcopy(case.args)
     try:
         value = function(*args)
     except (KeyboardInterrupt, _OutOfTime):
         raise
     except BaseException as error:  # SystemExit too: an exercise must not end the kernel
-        return _Answer(None, False, error)
+        absent = isinstance(error, NotImplementedError)
+        return Answer(error=_tell_error(error), not_implemented=absent)
     # A generator is used up by being read: only data can be changed "in place".
     changed = any(
         not same(before, after)
         for before, after in zip(case.args, args, strict=True)
         if not isinstance(before, np.random.Generator) and not callable(before)
     )
-    return _Answer(copy.deepcopy(_plain(value)), changed)
+    return Answer(copy.deepcopy(_plain(value)), changed)
 
 
 def _plain(value: Any) -> Any:
@@ -141,10 +159,10 @@ def _plain(value: Any) -> Any:
     return value.detach() if hasattr(value, "detach") else value
 
 
-def _judge(exercise: Exercise, cases: list[Case], answers: list[_Answer]) -> Verdict:
+def _judge(exercise: Exercise, cases: list[Case], answers: list[Answer]) -> Verdict:
     for case, answer in zip(cases, answers, strict=False):
         if answer.error is not None:
-            return Verdict("wrong", _tell_error(answer.error), case=_picture(exercise, case))
+            return Verdict("wrong", answer.error, case=_picture(exercise, case))
         found = difference(answer.value, case.expected, case.rtol, case.atol)
         if found is None and not answer.changed_inputs:
             continue
@@ -177,7 +195,7 @@ _REASONS = {
 }
 
 
-def _recognise(exercise: Exercise, cases: list[Case], answers: list[_Answer]) -> Mistake | None:
+def _recognise(exercise: Exercise, cases: list[Case], answers: list[Answer]) -> Mistake | None:
     """The named mistake that gives this very answer in every case, if there is one."""
     for mistake in exercise.mistakes:
         wrong = (_answer(mistake.function, case) for case in cases)
