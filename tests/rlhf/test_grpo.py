@@ -1,4 +1,4 @@
-"""GRPO: advantages, token weights, KL estimates and their gradients, the loss, a run that learns."""
+"""GRPO: advantages, token weights, KL estimates and their gradients, the loss, and learning."""
 
 from dataclasses import replace
 
