@@ -91,15 +91,15 @@ def terminal_rewards(scores: Tensor, response_mask: Tensor) -> Tensor:
 
 
 def kl_shaped_rewards(
-    scores: Tensor, logp: Tensor, ref_logp: Tensor, response_mask: Tensor, beta: float
+    rewards: Tensor, logp: Tensor, ref_logp: Tensor, response_mask: Tensor, beta: float
 ) -> Tensor:
-    """What each token earns, (B, T): ``-beta * (logp - ref_logp)``, at the last also the score.
+    """What each token earns, (B, T): its reward less ``beta * (logp - ref_logp)``; 0 elsewhere.
 
-    ``scores`` (B,); the others (B, T), 0 outside the responses. Constants to the policy: no
-    gradient passes. Equation 2 of arXiv 1909.08593, spread over the tokens.
+    All (B, T); ``rewards`` as `terminal_rewards` places them. Constants to the policy: no gradient
+    passes. Equation 2 of arXiv 1909.08593, spread over the tokens.
     """
-    penalty = -beta * (logp - ref_logp).detach().masked_fill(~response_mask.bool(), 0.0)
-    return penalty + terminal_rewards(scores, response_mask)
+    shaped = rewards - beta * (logp - ref_logp).detach()
+    return shaped.masked_fill(~response_mask.bool(), 0.0)
 
 
 def token_advantages(
@@ -116,6 +116,15 @@ def token_advantages(
     last = keep & ~torch.cat([keep[:, 1:], torch.zeros_like(keep[:, :1])], dim=1)
     columns = (rewards, values, next_values, last | ~keep, torch.zeros_like(keep))
     return returns.gae(*(x.T for x in columns), gamma, lam).T.masked_fill(~keep, 0.0)
+
+
+def whiten_advantages(advantages: Tensor, response_mask: Tensor) -> Tensor:
+    """Shift and scale to mean 0 and standard deviation 1 over the responses, (B, T); 0 elsewhere.
+
+    ``advantages`` and ``response_mask`` (B, T). Prompts and padding hold zeros that nobody chose:
+    counted in, they would pull both mean and spread towards 0.
+    """
+    return ppo.whiten(advantages, response_mask).masked_fill(~response_mask.bool(), 0.0)
 
 
 def adapted_beta(beta: float, kl: float, target: float, rate: float = 0.5) -> float:
@@ -170,13 +179,14 @@ def train(
     seed: int = 0,
     *,
     response_logp: Callable[..., Tensor] = losses.response_logp,
+    terminal_rewards: Callable[..., Tensor] = terminal_rewards,
     kl_shaped_rewards: Callable[..., Tensor] = kl_shaped_rewards,
-    whiten: Callable[..., Tensor] = ppo.whiten,
+    whiten_advantages: Callable[..., Tensor] = whiten_advantages,
 ) -> Iterator[dict[str, float]]:
     """Train ``policy`` and ``critic`` in place; one record per update.
 
     ``reference`` stays as it is. ``prompts`` are drawn anew for each update; ``end`` is the token
-    that ends a response. The last three arguments may be your own.
+    that ends a response. The last four arguments may be your own.
 
     Metrics: "steps" counts updates, "responses" all responses so far; "reward" is the mean score,
     "kl" the nats by which a response is more probable than under the reference (the mean over
@@ -200,14 +210,14 @@ def train(
             texts = (rollout.tokens, rollout.valid_mask, rollout.response_mask)
             ref_logp = response_logp(reference, *texts, config.temperature)
             values = critic(*texts[:2])
+        mask = rollout.response_mask
         scores = rollout.rewards - config.missing_end * ~rollout.finished
-        rewards = kl_shaped_rewards(scores, rollout.logp, ref_logp, rollout.response_mask, beta)
-        advantages = token_advantages(
-            rewards, values, rollout.response_mask, config.gamma, config.lam
-        )
+        rewards = terminal_rewards(scores, mask)
+        rewards = kl_shaped_rewards(rewards, rollout.logp, ref_logp, mask, beta)
+        advantages = token_advantages(rewards, values, mask, config.gamma, config.lam)
         targets = advantages + values
-        if config.whiten:  # over the tokens of responses only: padding would pull mean and spread
-            advantages = whiten(advantages, rollout.response_mask)
+        if config.whiten:
+            advantages = whiten_advantages(advantages, mask)
         batch = Batch(*texts, rollout.logp, values, advantages, targets)
         rows = [
             row

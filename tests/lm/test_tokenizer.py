@@ -4,7 +4,7 @@ import pytest
 import tokenizers
 import torch
 
-from course_lib.lm.tokenizer import BPETokenizer, CharTokenizer
+from course_lib.lm.tokenizer import BPETokenizer, CharTokenizer, WordTokenizer
 
 TEXT = "the cat sat on the mat; the cat sat.\nthe end\n"
 
@@ -99,3 +99,28 @@ def test_a_foreign_file_is_a_sentence(kind, text, tmp_path):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(ValueError, match=r"x\.json was not written by"):
         kind.load(tmp_path / "x.json")
+
+
+def test_words_are_numbered_as_they_are_given():
+    tokenizer = WordTokenizer(["<end>", "the", "cat", "."])
+    assert tokenizer.vocab_size == 4 and tokenizer.words == ("<end>", "the", "cat", ".")
+    assert tokenizer.encode("the cat . <end>") == [1, 2, 3, 0]
+    assert tokenizer.encode("  the   cat\n") == [1, 2] and tokenizer.encode("") == []
+    assert tokenizer.decode([1, 2, 3, 0]) == "the cat . <end>"
+    assert tokenizer.decode(torch.tensor([2, 3])) == "cat ." and tokenizer.decode([]) == ""
+    assert [tokenizer.token(i) for i in range(4)] == list(tokenizer.words)
+
+
+def test_an_unknown_word_is_a_sentence():
+    tokenizer = WordTokenizer(["the", "cat"])
+    with pytest.raises(ValueError, match="the word 'dog' is none of the 2 words"):
+        tokenizer.encode("the dog")
+    for number in (-1, 2):
+        with pytest.raises(ValueError, match=f"token {number} lies outside the vocabulary of 2"):
+            tokenizer.decode([number])
+
+
+@pytest.mark.parametrize("words", [[], ["the", "the"]])
+def test_a_wrong_list_of_words_is_refused(words):
+    with pytest.raises(ValueError, match="words must be some and all different"):
+        WordTokenizer(words)
