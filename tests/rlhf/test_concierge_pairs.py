@@ -1,9 +1,11 @@
 """Pairs of replies: what differs in them, and that every sentence is one that staff use."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from course_lib.rlhf import concierge, concierge_pairs
+from course_lib.rlhf import concierge, concierge_pairs, preferences
 from course_lib.rlhf.concierge_pairs import Traits, contrasts, designed_pairs, staff_pairs, write
 
 TRAIN, HELD_OUT = concierge.questions()
@@ -86,3 +88,12 @@ def test_what_a_reward_pays_is_the_same_for_texts_and_tokens():
     tokens = concierge_pairs.paid_for(concierge.true_rewards(), pairs_of)
     for name in texts:
         assert np.allclose(texts[name], tokens[name])
+
+
+def test_the_committed_pairs_and_labels_are_made_as_the_lesson_says():
+    folder = Path(__file__).parents[2] / "notebooks" / "labels"
+    pairs = preferences.load_pairs(folder / "07_pairs.jsonl")
+    assert pairs == designed_pairs(TRAIN, 30, seed=0)
+    labels = preferences.LabelFile(folder / "07_simulated.jsonl", pairs).labels
+    human = preferences.Labeller(concierge.true_reward, temperature=0.5)
+    assert labels == dict(enumerate(human.label(pairs, seed=0)))
