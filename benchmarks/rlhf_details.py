@@ -1,0 +1,114 @@
+"""PPO for language models without one detail at a time: what the true reward, KL and length do.
+
+The details are those that Huang et al. (arXiv 2403.17031) list. Every variant starts from the same
+fine-tuned model and the same reward model of its seed (`rlhf_pipeline.py`), trains with the recipe
+but for one thing, and answers the same held-out questions. A difference is called clear where the
+95 % interval of the paired differences over seeds lies on one side of 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from unittest import mock
+
+import numpy as np
+from torch import Tensor
+
+from benchmarks.harness import Goal
+from benchmarks.rlhf_pipeline import NUMBER, numbers, stages, train_policy
+from course_lib.evaluation import bootstrap_interval
+from course_lib.exercises import rlhf_ppo as exercises
+from course_lib.lm import losses
+from course_lib.lm.gpt import GPT
+from course_lib.rlhf import concierge, pipeline, ppo, reward_model
+from course_lib.rlhf.rollouts import Rollout, collect
+
+RECIPE = "the recipe"
+WRONG_TEMPERATURE = 0.7  # of the reference's log-probabilities, while the policy samples at 1
+CHANGED = {  # name: changes in the settings
+    RECIPE: {},
+    "no leash: beta 0": {"beta": 0.0},
+    "adaptive beta, target 3 nats": {"kl_target": 3.0},
+    "a missing end costs nothing": {"missing_end": 0.0},
+    "padding taken for the end": {},
+    "score in the last column": {},
+    "whitening counts padding": {},
+    "no whitening": {"whiten": False},
+    "no value clipping": {"value_clip": None},
+    "reference at another temperature": {},
+}
+
+
+def without_end(*args, **settings) -> Rollout:
+    """A rollout whose response mask was made by "everything that is not padding", PAD being EOS."""
+    rollout = collect(*args, **settings)
+    mask = rollout.response_mask & (rollout.tokens != concierge.END_TOKEN)
+    return rollout._replace(response_mask=mask, logp=rollout.logp.masked_fill(~mask, 0.0))
+
+
+@contextmanager
+def hooks(variant: str, reference: GPT) -> Iterator[dict]:
+    """The replaced parts of PPO; what no argument of `ppo.train` reaches is patched meanwhile."""
+
+    def colder(model: GPT, *args) -> Tensor:
+        *args, temperature = args
+        other = WRONG_TEMPERATURE if model is reference else temperature
+        return losses.response_logp(model, *args, other)
+
+    mistakes = {
+        "score in the last column": {
+            "terminal_rewards": exercises.terminal_rewards.mistake("in the last column")
+        },
+        "whitening counts padding": {
+            "whiten_advantages": exercises.whiten_advantages.mistake("padding counts")
+        },
+        "reference at another temperature": {"response_logp": colder},
+    }
+    collecting = without_end if variant == "padding taken for the end" else collect
+    with mock.patch.object(ppo, "collect", collecting):
+        yield mistakes.get(variant, {})
+
+
+def measure(quick: bool) -> dict:
+    seeds = [200] if quick else list(range(200, 205))
+    variants = list(CHANGED)[:2] if quick else list(CHANGED)
+    runs = []
+    for seed in seeds:
+        model, judge, _ = stages(seed)
+        reward = reward_model.scorer(judge)
+        for variant in variants:
+            config = replace(pipeline.PPO, **CHANGED[variant])
+            with hooks(variant, model) as changed:
+                policy, _, curves = train_policy(model, judge, config, seed, 8, **changed)
+            scores = pipeline.evaluate(policy, model, reward, NUMBER, seed)
+            samples = list(zip(scores.questions, scores.replies, strict=True))[:6]
+            run = {"variant": variant, "seed": seed, **numbers(scores)}
+            print(run, flush=True)
+            runs.append(run | {"curves": curves, "samples": samples})
+    return {"seeds": seeds, "replies": NUMBER, "runs": runs}
+
+
+def judge(result: dict) -> list[Goal]:
+    goals = []
+    recipe = {run["seed"]: run for run in result["runs"] if run["variant"] == RECIPE}
+    for variant in dict.fromkeys(run["variant"] for run in result["runs"]):
+        mine = [run for run in result["runs"] if run["variant"] == variant]
+        parts = [f"true reward {_words([run['true'] for run in mine])}"]
+        if variant != RECIPE:
+            change = [run["true"] - recipe[run["seed"]]["true"] for run in mine]
+            low, high = bootstrap_interval(change)
+            clear = "worse" if high < 0 else "better" if low > 0 else "no clear difference"
+            parts.append(f"against the recipe {_words(change)}: {clear}")
+        parts += [f"{label} {_words([r[k] for r in mine])}" for k, label in NAMED.items()]
+        goals.append(Goal(f"PPO: {variant}", "reported", "; ".join(parts), True))
+    return goals
+
+
+NAMED = {"proxy": "reward model", "kl": "KL", "length": "tokens", "finished": "finished"}
+
+
+def _words(values: list[float]) -> str:
+    low, high = bootstrap_interval(values)
+    return f"{np.mean(values):.2f} [{low:.2f}, {high:.2f}]"
