@@ -19,8 +19,11 @@ def is_untouched(function: Callable) -> bool:
     except (OSError, TypeError, SyntaxError):
         return False
     definition = next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)), None)
-    if definition is None:
-        return False
+    return definition is not None and is_placeholder(definition)
+
+
+def is_placeholder(definition: ast.FunctionDef) -> bool:
+    """`is_untouched` for a function's syntax tree."""
     body = [node for node in definition.body if not _is_docstring(node)]
     return all(_is_nothing(node) for node in body) or any(
         _has_placeholder(node) for node in ast.walk(definition)

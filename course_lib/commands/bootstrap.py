@@ -36,6 +36,7 @@ EXTRAS = {
     "lab": ("slides",),
     "test": ("browser", "slides", "test"),
     "doctor": (),
+    "grade": (),
     "slides": ("browser", "slides"),
     "refresh": (),
 }

@@ -1,0 +1,199 @@
+"""Start a process that can do nothing but compute, and end it with all that it started.
+
+Bubblewrap (the package `bubblewrap` of every Linux distribution) gives the process namespaces of
+its own: no network, no other processes, of the disk only Python and this library, read-only, and a
+small scratch directory in memory. Inside, `worker` limits memory, processes and files. Started by
+root it also becomes another user. The process inherits no environment variables.
+
+Without bubblewrap only the limits remain, which stop accidents but not intent: `grade` then asks
+for `--trusted`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+MEMORY = 2_500_000_000  # bytes of all processes of one submission together
+SCRATCH = 64_000_000  # bytes of files
+ANSWERS = 64_000_000  # bytes of answers
+NOBODY = 61_000  # user numbers from here on, one for each slot, so that slots share no limit
+PROCESSES = 48
+
+
+class Ended(Exception):
+    """The process ended before its job did; the message is a sentence."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds that a process may take."""
+
+    start: float = 120.0  # until it has imported everything; on a busy machine that takes a while
+    answer: float = 15.0  # between two answers; each check has 5 s of its own
+
+
+def available() -> bool:
+    """Whether bubblewrap is here and allowed to make namespaces."""
+    if sys.platform != "linux" or not shutil.which("bwrap"):
+        return False
+    trial = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "true"]
+    return subprocess.run(trial, capture_output=True, check=False).returncode == 0
+
+
+def answers(
+    tasks: Sequence[dict], slot: int, *, confined: bool = True, limits: Limits | None = None
+) -> Iterator[bytes]:
+    """Run tasks for `worker` and yield one line per exercise and seed; raises `Ended`."""
+    limits = limits or Limits()
+    read_end, write_end = os.pipe()
+    as_root = os.geteuid() == 0 and confined
+    job = {
+        "tasks": list(tasks),
+        "pipe": write_end,
+        "uid": NOBODY + slot if as_root else None,
+        "processes": PROCESSES if as_root else PROCESSES + _own_processes(),
+    }
+    command = [sys.executable, "-I", "-m", "course_lib.classroom.grade.worker"]
+    child = subprocess.Popen(
+        [*(_bubblewrap() if confined else []), *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=(write_end,),
+        env=_environment(),
+        cwd="/" if confined else None,
+        start_new_session=True,
+    )
+    os.close(write_end)
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.write(json.dumps(job).encode())
+            child.stdin.close()
+        yield from _lines(read_end, child, limits)
+    finally:
+        os.close(read_end)
+        _end(child)
+
+
+def _lines(read_end: int, child: subprocess.Popen, limits: Limits) -> Iterator[bytes]:
+    """Lines from the pipe until "done"."""
+    rest, taken, ready = b"", 0, False
+    deadline = time.monotonic() + limits.start
+    with selectors.DefaultSelector() as selector:
+        selector.register(read_end, selectors.EVENT_READ)
+        while True:
+            if time.monotonic() > deadline:
+                seconds = limits.answer if ready else limits.start
+                raise Ended(f"It did not return within {seconds:g} s and was stopped.")
+            if _memory(child.pid) > MEMORY:
+                raise Ended(f"It took more than {MEMORY / 1e9:.1f} GB of memory and was stopped.")
+            if not selector.select(timeout=0.1):
+                continue
+            chunk = os.read(read_end, 1 << 20)
+            taken += len(chunk)
+            if not chunk:
+                raise Ended("Its process ended by itself: it left, or took too much memory.")
+            if taken > ANSWERS:
+                raise Ended(f"It returned more than {ANSWERS // 1_000_000} MB and was stopped.")
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                deadline = time.monotonic() + limits.answer
+                if line == b"done":
+                    return
+                if line == b"ready":
+                    ready = True
+                else:
+                    yield line
+
+
+def _end(child: subprocess.Popen) -> None:
+    """End the process and all that it started."""
+    import psutil
+
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = psutil.Process(child.pid).children(recursive=True)
+        for process in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.kill()
+    child.wait()
+
+
+def _memory(pid: int) -> int:
+    """Resident bytes of a process and all its descendants."""
+    import psutil
+
+    total = 0
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for each in [process, *process.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                total += each.memory_info().rss
+    return total
+
+
+def _own_processes() -> int:
+    """Threads that this user runs now: the limit on processes counts those, too."""
+    import psutil
+
+    uid, count = os.geteuid(), 0
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.uids().real == uid:
+                count += process.num_threads()
+    return count
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": "/tmp",
+        "LANG": "C.UTF-8",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "MPLBACKEND": "Agg",
+    }
+
+
+def _bubblewrap() -> list[str]:
+    """The command that confines what comes after it."""
+    shown = [
+        Path(part)
+        for part in ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
+        if Path(part).exists()
+    ]
+    # Python and its packages, wherever they are; of the kit only the library.
+    python = {Path(sys.prefix), Path(sys.base_prefix), ROOT / "course_lib", ROOT / "pyproject.toml"}
+    shown += sorted(path.resolve() for path in python)
+    binds = [word for path in shown for word in ("--ro-bind", str(path), str(path))]
+    # Directories that bubblewrap makes by itself could be entered by root alone.
+    parents = {parent for path in shown for parent in path.parents if parent != Path("/")}
+    folders = [w for path in sorted(parents) for w in ("--perms", "0755", "--dir", str(path))]
+    # Root needs no user namespace, and could not become somebody else inside one.
+    spaces = ("ipc", "pid", "net", "uts", "cgroup-try", *(("user",) if os.geteuid() else ()))
+    become = ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
+    return [
+        *("bwrap", "--die-with-parent", "--new-session"),
+        *(f"--unshare-{space}" for space in spaces),
+        *(() if os.geteuid() else become),
+        *("--proc", "/proc", "--dev", "/dev"),
+        *("--perms", "1777", "--size", str(SCRATCH), "--tmpfs", "/tmp"),
+        *folders,
+        *binds,
+        *("--chdir", "/tmp", "--"),
+    ]

@@ -1,0 +1,124 @@
+"""One submission from file to grades: read it, run it confined, judge what it sent back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from course_lib.classroom.check import Verdict, judge
+from course_lib.classroom.exercise import exercises_of, find
+from course_lib.classroom.grade import codec, notebook, sandbox
+
+PASSED, WRONG, UNTOUCHED, MISSING, ERROR = "passed", "wrong", "not attempted", "missing", "error"
+SHOWN_SEED = 0  # of the checks in the notebook
+
+
+@dataclass(frozen=True)
+class Grade:
+    """One exercise of one submission."""
+
+    exercise: str  # lesson.name
+    status: str  # passed, wrong, not attempted, missing, error
+    mistake: str = ""  # which of the named ones, if it is one
+    note: str = ""  # a sentence: the hint, or what went wrong
+    case: str = ""  # where it failed
+    expected: str = ""
+    got: str = ""
+
+
+def hidden_seeds(secret: int, count: int = 4) -> tuple[int, ...]:
+    """Seeds of cases that the student has not seen, different for each ``secret``."""
+    drawn = np.random.SeedSequence((secret, 7)).generate_state(count)
+    return tuple(int(seed) for seed in drawn)
+
+
+def grade(
+    data: bytes,
+    seeds: Sequence[int],
+    slot: int = 0,
+    *,
+    confined: bool = True,
+    limits: sandbox.Limits | None = None,
+) -> list[Grade]:
+    """Grade all exercises of the lesson or lessons that a notebook belongs to.
+
+    ``data`` is the file. Raises `notebook.UnreadableNotebook` where it is no notebook, and
+    ValueError where it holds no exercise of this course.
+    """
+    found = notebook.read(data)
+    known = {}
+    for lesson in dict.fromkeys(name.split(".")[0] for name in found):
+        try:
+            known |= {f"{lesson}.{name}": None for name in exercises_of(lesson)}
+        except KeyError:
+            continue  # a name of the student's own
+    if not known:
+        raise ValueError("It holds no exercise of this course: no cell begins with @exercise(...).")
+    grades = {name: _without_running(name, found.get(name)) for name in known}
+    waiting = [found[name] for name, done in grades.items() if done is None]
+    grades |= _run(waiting, seeds, slot, confined, limits)
+    return [grades[name] for name in known]
+
+
+def _without_running(name: str, found: notebook.Found | None) -> Grade | None:
+    if found is None:
+        return Grade(name, MISSING, note="There is no cell with this exercise.")
+    if found.problem:
+        return Grade(name, ERROR, note=found.problem)
+    return Grade(name, UNTOUCHED) if found.untouched else None
+
+
+def _run(
+    waiting: list[notebook.Found],
+    seeds: Sequence[int],
+    slot: int,
+    confined: bool,
+    limits: sandbox.Limits | None,
+) -> dict[str, Grade]:
+    """Run exercises in one process; where one ends it, go on after it in another."""
+    grades: dict[str, Grade] = {}
+    while waiting:
+        tasks = [
+            {"name": w.name, "program": w.program, "function": w.function, "seeds": list(seeds)}
+            for w in waiting
+        ]
+        lines = sandbox.answers(tasks, slot, confined=confined, limits=limits)
+        for each in waiting:
+            try:
+                grades[each.name] = _judge(each.name, lines, seeds)
+            except sandbox.Ended as ended:
+                grades[each.name] = Grade(each.name, ERROR, note=str(ended))
+                break
+            except ValueError:
+                grades[each.name] = Grade(each.name, ERROR, note="Its answers were garbled.")
+                break
+        lines.close()
+        waiting = [each for each in waiting if each.name not in grades]
+    return grades
+
+
+def _judge(name: str, lines: Iterator[bytes], seeds: Sequence[int]) -> Grade:
+    """The first wrong verdict over all seeds, else the last."""
+    exercise, worst = find(name), None
+    for seed in seeds:
+        line = next(lines, None)
+        if line is None:
+            raise ValueError("fewer answers than asked for")
+        answers = codec.loads(line)
+        cases = exercise.cases(np.random.default_rng(seed))
+        if not 1 <= len(answers) <= len(cases) + 1:
+            raise ValueError("another number of answers than cases")
+        verdict = judge(exercise, cases, answers)
+        if worst is None or worst.status == "right":
+            worst = verdict
+        if answers[-1].out_of_time:
+            break
+    return _grade(name, worst)
+
+
+def _grade(name: str, verdict: Verdict) -> Grade:
+    status = {"right": PASSED, "wrong": WRONG, "not attempted": UNTOUCHED}[verdict.status]
+    texts = (verdict.mistake, verdict.reason, verdict.case, verdict.expected, verdict.got)
+    return Grade(name, status, *(text or "" for text in texts))

@@ -1,0 +1,127 @@
+"""Submitted notebooks for the tests of grading: right, wrong, and every kind of hostile."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import textwrap
+from pathlib import Path
+
+from course_lib.classroom.exercise import exercises_of
+
+LESSON = "start_here"
+RATE, DISCOUNT = "start_here.success_rate", "start_here.discounted_return"
+RIGHT = {
+    RATE: "return float((returns >= goal).mean())",
+    DISCOUNT: "return sum(gamma**t * r for t, r in enumerate(rewards))",
+}
+
+
+def cell(name: str, body: str, function: str | None = None, before: str = "") -> str:
+    """An exercise cell whose function has this body."""
+    reference = exercises_of(name.split(".")[0])[name.split(".")[1]].reference
+    signature = ", ".join(inspect.signature(reference).parameters)
+    lines = textwrap.indent(textwrap.dedent(body).strip(), "    ")
+    head = f'@exercise("{name}")\ndef {function or name.split(".")[1]}({signature}):'
+    return f"{before}{head}\n{lines}\n"
+
+
+def notebook(*sources: str) -> bytes:
+    """A notebook of these code cells."""
+    cells = [
+        {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None, "source": s}
+        for s in (
+            "from course_lib.classroom import exercise, progress\nimport numpy as np",
+            *sources,
+        )
+    ]
+    return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}).encode()
+
+
+def attack(body: str, before: str = "") -> bytes:
+    """A notebook whose first exercise attacks and whose second is right."""
+    return notebook(cell(RATE, body, before=before), cell(DISCOUNT, RIGHT[DISCOUNT]))
+
+
+def good() -> bytes:
+    """Everything right."""
+    return notebook(*(cell(name, body) for name, body in RIGHT.items()))
+
+
+def hostile(outside: Path, others: Path) -> dict[str, bytes]:
+    """Attacks by name. ``outside`` must not be written to, ``others`` not be read."""
+    steal = f"open({str(others)!r}).read(); return float((returns >= goal).mean())"
+    write = f"open({str(outside / 'mark')!r}, 'w').write('x'); return 1.0"
+    patch = (
+        "import course_lib.classroom.check as c, course_lib.classroom.compare as d\n"
+        "c.judge = c.check = lambda *a: c.Verdict('right')\n"
+        "d.difference = lambda *a, **k: None\nc.difference = d.difference\n"
+        "return 0.0"
+    )
+    forge = (
+        "import gc, io, os\n"
+        "for number in range(3, 64):\n"
+        '    try:\n        os.write(number, b\'[{"value": ["float", "1.0"]}]\\ndone\\n\')\n'
+        "    except OSError:\n        pass\n"
+        "return 0.0"
+    )
+    lie = (
+        "class Same(float):\n"
+        "    def __eq__(self, other): return True\n"
+        "    def __array__(self, *a, **k): import numpy; return numpy.nan\n"
+        "return Same(0.5)"
+    )
+    forks = """
+        import os
+        while True:
+            try:
+                os.fork()
+            except OSError:
+                pass
+    """
+    children = """
+        import os
+        for _ in range(20):
+            if os.fork() == 0:
+                x = bytearray(b"1") * 10**9
+                while True:
+                    pass
+        while True:
+            pass
+    """
+    swallows = """
+        while True:
+            try:
+                while True:
+                    pass
+            except BaseException:
+                pass
+    """
+    connect = "import socket\nsocket.create_connection(('127.0.0.1', 22), 2)\nreturn 0.0"
+    return {
+        "endless loop": attack("while True:\n    pass"),
+        "endless loop that swallows": attack(swallows),
+        "endless call into C": attack("import time\ntime.sleep(10**6)"),
+        "fork bomb": attack(forks),
+        "memory bomb": attack("x = []\nwhile True:\n    x.append(bytearray(10**8))"),
+        "memory bomb by children": attack(children),
+        "sys.exit": attack("import sys\nsys.exit(0)"),
+        "os._exit": attack("import os\nos._exit(0)"),
+        "exit at the top": attack("return HELPER", before="import os\nHELPER = os._exit(3)\n"),
+        "200 MB of output": attack("for _ in range(200):\n    print('x' * 10**6)\nreturn 0.0"),
+        "huge answer": attack("return np.ones(10**8)"),
+        "patched checks": attack(patch),
+        "forged answers": attack(forge),
+        "lying type": attack(lie),
+        "reads another submission": attack(steal),
+        "writes outside": attack(write),
+        "deep nesting": attack("x = []\nfor _ in range(10**5):\n    x = [x]\nreturn x"),
+        "network": attack(connect),
+        "broken JSON": good()[:-40],
+        "no notebook": b"\x00\xff\x00 not a notebook",
+        "no cells": b"{}",
+        "syntax error": notebook(cell(RATE, "return ("), cell(DISCOUNT, RIGHT[DISCOUNT])),
+        "deleted cells": notebook(cell(DISCOUNT, RIGHT[DISCOUNT])),
+        "everything deleted": notebook("print('nothing here')"),
+        "too large": b" " * 50_000_001,
+    }

@@ -1,0 +1,285 @@
+"""Grading: what is found, what is run, what is contained, what is reported."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from course_lib.classroom.check import Answer
+from course_lib.classroom.grade import codec, notebook, reports, sandbox, submissions
+from course_lib.classroom.grade.submission import Grade, grade, hidden_seeds
+from course_lib.commands import grade as command
+from course_lib.commands.bootstrap import SetupError
+from tests.classroom import hostile
+from tests.classroom.hostile import DISCOUNT, RATE, RIGHT, cell
+
+ROOT = Path(__file__).parents[2]
+SEEDS = (0, *hidden_seeds(0))
+LIMITS = sandbox.Limits(start=120, answer=8)
+confined = pytest.mark.skipif(not sandbox.available(), reason="needs bubblewrap")
+
+
+def graded(data: bytes) -> dict[str, Grade]:
+    return {g.exercise: g for g in grade(data, SEEDS, confined=sandbox.available(), limits=LIMITS)}
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def test_a_program_holds_what_the_function_needs_and_nothing_else():
+    found = notebook.read(
+        hostile.notebook(
+            "import math\nimport os\nLIMIT = 3\nreturns = sum(range(10**12))",
+            "def helper(x):\n    return x * LIMIT\ndef unused():\n    pass",
+            cell(RATE, "returns = helper(returns)\nreturn math.floor(returns)"),
+        )
+    )
+    program = found[RATE].program
+    assert "helper" in program and "LIMIT = 3" in program and "import math" in program
+    assert "unused" not in program and "import os" not in program
+    assert "range(10" not in program  # `returns` is the function's own name, not the notebook's
+
+
+def test_magics_do_not_make_a_cell_unreadable():
+    source = "%matplotlib inline\n!ls\n" + cell(RATE, RIGHT[RATE])
+    assert not notebook.read(hostile.notebook(source))[RATE].problem
+
+
+def test_the_last_cell_of_a_name_counts_and_a_stub_is_untouched():
+    twice = hostile.notebook(cell(RATE, "return 1"), cell(RATE, "..."))
+    assert notebook.read(twice)[RATE].untouched
+
+
+# --- values that travel --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        3,
+        2.5,
+        float("inf"),
+        "text",
+        (1, [2.0, "x"]),
+        {"a": 1, "b": (None,)},
+        np.arange(6).reshape(2, 3),
+        np.float32(1.5),
+        torch.arange(4.0).reshape(2, 2),
+        torch.tensor([True, False]),
+        torch.ones(3, dtype=torch.bfloat16),
+        torch.tensor(2),
+    ],
+    ids=repr,
+)
+def test_values_arrive_as_they_left(value):
+    from course_lib.classroom.compare import same
+
+    (back,) = codec.loads(codec.dumps([Answer(value)]))
+    assert type(back.value) is type(value)
+    assert same(back.value, value)
+
+
+def test_other_values_arrive_as_a_picture_that_equals_nothing():
+    class Liar:
+        def __eq__(self, other):
+            return True
+
+    (back,) = codec.loads(codec.dumps([Answer(Liar())]))
+    assert isinstance(back.value, codec.Opaque)
+    assert back.value != 1.0 and back.value != Liar
+
+
+@pytest.mark.parametrize("line", [b"", b"{}", b'[{"value": ["float", "x"]}]', b"[" * 100_000])
+def test_what_is_no_answer_is_refused(line):
+    with pytest.raises(ValueError, match="not a list of answers"):
+        codec.loads(line)
+
+
+# --- grading ------------------------------------------------------------------------------------
+
+
+def test_right_wrong_and_untouched_answers():
+    found = graded(hostile.good())
+    assert {g.status for g in found.values() if g.exercise in RIGHT} == {"passed"}
+    found = graded(
+        hostile.notebook(cell(RATE, "return (returns > goal).mean()"), cell(DISCOUNT, "..."))
+    )
+    assert found[RATE].status == "wrong" and found[RATE].mistake and found[RATE].note
+    assert found[DISCOUNT].status == "not attempted"
+
+
+def test_an_answer_fitted_to_the_cases_shown_fails_the_hidden_ones():
+    from course_lib.classroom.exercise import find
+
+    shown = find(RATE).cases(np.random.default_rng(0))
+    table = [(list(case.args[0]), case.args[1], case.expected) for case in shown]
+    fitted = (
+        f"for a, b, e in {table!r}:\n"
+        "    if list(returns) == a and goal == b:\n        return e\nreturn 0.123"
+    )
+    assert graded(hostile.notebook(cell(RATE, fitted)))[RATE].status == "wrong"
+
+
+@confined
+def test_hostile_submissions_are_contained(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    outside.chmod(0o777)
+    secret = tmp_path / "other.ipynb"
+    secret.write_bytes(hostile.good())
+    secret.chmod(0o666)
+    folder = tmp_path / "submissions"
+    attacks = hostile.hostile(outside, secret)
+    for name, data in {**attacks, "good student": hostile.good()}.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / "00_start_here.ipynb").write_bytes(data)
+    before = _processes()
+    assert _run(folder, tmp_path / "out").returncode == 0
+    rows = _table(tmp_path / "out")
+    assert rows["good student"][RATE] == rows["good student"][DISCOUNT] == "passed"
+    for name in attacks:
+        assert rows[name][RATE] != "passed", name
+        # a sentence for everybody
+        details = [r for r in _details(tmp_path / "out") if r["student"] == name]
+        assert rows[name]["problems"] or any(r["note"] for r in details), name
+    alone = [n for n in attacks if n not in UNREADABLE]
+    assert {name: rows[name][DISCOUNT] for name in alone} == dict.fromkeys(alone, "passed")
+    assert list(outside.iterdir()) == []
+    assert _processes() <= before
+
+
+# --- folders, files, reports ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("paths", "students"),
+    [
+        (["ada/02_dqn.ipynb", "bob/02_dqn.ipynb", "bob/03_ppo.ipynb"], ["ada", "bob", "bob"]),
+        (["submitted/ada/dqn/02_dqn.ipynb", "submitted/bob/dqn/02_dqn.ipynb"], ["ada", "bob"]),
+        (["ada_02_dqn.ipynb", "bob.ipynb"], ["ada", "bob"]),
+        (["Ada L_47_assignsubmission_file/02_dqn.ipynb", "B/x.ipynb"], ["Ada L", "B"]),
+        (
+            ["ada/02_dqn.ipynb", "ada/.ipynb_checkpoints/02_dqn.ipynb", "__MACOSX/._a.ipynb"],
+            ["ada"],
+        ),
+    ],
+)
+def test_students_are_found_in_every_layout(tmp_path, paths, students):
+    for path in paths:
+        (tmp_path / "in" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / path).write_bytes(hostile.good())
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        for path in paths:
+            archive.write(tmp_path / "in" / path, path)
+    for top in ("in", "in.zip"):
+        found = submissions.find(tmp_path / top)
+        assert [submission.student for submission in found] == students
+        assert {submission.data() for submission in found} == {hostile.good()}
+
+
+def test_links_that_lead_out_and_paths_that_climb_are_no_submissions(tmp_path):
+    (tmp_path / "secret.ipynb").write_bytes(hostile.good())
+    (tmp_path / "in" / "eve").mkdir(parents=True)
+    (tmp_path / "in" / "eve" / "x.ipynb").symlink_to(tmp_path / "secret.ipynb")
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        archive.writestr("../../eve/x.ipynb", hostile.good())
+    assert submissions.find(tmp_path / "in") == submissions.find(tmp_path / "in.zip") == []
+
+
+def test_a_run_that_was_killed_goes_on_and_a_second_one_gives_the_same_tables(tmp_path):
+    wrong = hostile.notebook(cell(RATE, "return (returns > goal).mean()"), cell(DISCOUNT, "..."))
+    for i in range(6):
+        (tmp_path / "in" / f"student{i}").mkdir(parents=True)
+        data = hostile.good() if i % 2 else wrong
+        (tmp_path / "in" / f"student{i}" / "00_start_here.ipynb").write_bytes(data)
+    out, state = tmp_path / "out", tmp_path / "out" / "state"
+    options = [] if sandbox.available() else ["--trusted"]
+    line = [sys.executable, "-m", "course_lib", "grade", "--here", "--jobs", "1", *options]
+    first = subprocess.Popen(
+        [*line, str(tmp_path / "in"), "--out", str(out)],
+        cwd=ROOT,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while len(list(state.glob("*.json"))) < 2:
+        assert first.poll() is None
+        time.sleep(0.05)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    done = {file: file.stat().st_mtime_ns for file in state.glob("*.json")}
+    assert 2 <= len(done) < 6
+    assert _run(tmp_path / "in", out).returncode == 0
+    assert all(file.stat().st_mtime_ns == when for file, when in done.items())  # none graded twice
+    assert len(list(state.glob("*.json"))) == 6
+    assert _run(tmp_path / "in", tmp_path / "again").returncode == 0
+    for name in ("grades.csv", "details.csv", "summary.html"):
+        assert (out / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+    rows = _table(out)
+    assert [row["passed"] for row in rows.values()] == ["0", "2"] * 3
+    page = (out / "feedback" / "student0.html").read_text(encoding="utf-8")
+    assert "Not attempted" in page and "Expected" in page and "def success_rate" not in page
+    assert "Common mistakes" in (out / "summary.html").read_text(encoding="utf-8")
+
+
+def test_a_cell_that_a_spreadsheet_would_execute_is_made_harmless(tmp_path):
+    student = reports.Student("=cmd|' /C calc'!A0", {RATE: Grade(RATE, "wrong", note="@x")})
+    reports.write([student], tmp_path)
+    assert "'=cmd" in (tmp_path / "grades.csv").read_text("utf-8-sig")
+    assert "'@x" in (tmp_path / "details.csv").read_text("utf-8-sig")
+
+
+def test_pages_show_what_students_wrote_as_text(tmp_path):
+    grade_ = Grade(RATE, "wrong", note="`x` <script>", got="<img src=x onerror=alert(1)>")
+    page = reports.feedback(reports.Student("<b>eve</b>", {RATE: grade_}))
+    assert "<script>" not in page and "<img" not in page and "<b>eve" not in page
+
+
+def test_what_cannot_start_says_why(tmp_path, capsys):
+    with pytest.raises(SetupError, match="There is no folder or zip file"):
+        command.parse([str(tmp_path / "none"), "--out", str(tmp_path)])
+    (tmp_path / "in").mkdir()
+    line = [str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--trusted"]
+    assert command.main(line) == 2
+    assert "There is no notebook in" in capsys.readouterr().err
+
+
+UNREADABLE = ("broken JSON", "no notebook", "no cells", "everything deleted", "too large")
+
+
+def _processes() -> set[int]:
+    import psutil
+
+    return {
+        p.pid
+        for p in psutil.process_iter(["cmdline"])
+        if "course_lib.classroom.grade.worker" in (p.info["cmdline"] or ())
+    }
+
+
+def _run(folder: Path, out: Path, *options: str) -> subprocess.CompletedProcess:
+    line = [sys.executable, "-m", "course_lib", "grade", "--here", str(folder), "--out", str(out)]
+    if not sandbox.available():
+        options = (*options, "--trusted")
+    return subprocess.run([*line, *options], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def _table(out: Path) -> dict[str, dict[str, str]]:
+    text = (out / "grades.csv").read_text(encoding="utf-8-sig")
+    return {row["student"]: row for row in csv.DictReader(io.StringIO(text))}
+
+
+def _details(out: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO((out / "details.csv").read_text("utf-8-sig"))))
