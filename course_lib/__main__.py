@@ -1,4 +1,4 @@
-"""The kit's commands: `python -m course_lib lab | test | doctor | slides | grade | refresh`.
+"""The kit's commands: `python -m course_lib lab | test | doctor | slides | assign | grade | refresh`.
 
 This file keeps to syntax that old Pythons parse, so that they can say what is wrong
 instead of showing a traceback.
@@ -12,6 +12,7 @@ USAGE = """usage: python -m course_lib COMMAND [options]
   test     run the whole test suite, notebooks too     [options of pytest]
   doctor   say what works on this machine, and what to do about the rest
   slides   build the slide decks                       [--pdf] [NAME ...]
+  assign   copies of lessons for students              [NAME ...] --out DIR [--solutions]
   grade    grade a folder of submitted notebooks       SUBMISSIONS --out DIR
   refresh  run notebooks again and store their outputs [NAME ...]
 

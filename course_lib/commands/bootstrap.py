@@ -33,6 +33,7 @@ DISK_UPDATE = 1 * GB  # the unpacked language model takes 0.27 GB, for a moment 
 
 # The extras that each command needs beyond the base.
 EXTRAS = {
+    "assign": (),
     "lab": ("slides",),
     "test": ("browser", "slides", "test"),
     "doctor": (),

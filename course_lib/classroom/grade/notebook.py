@@ -97,7 +97,7 @@ def _without_magics(source: str) -> str:
 
 def _program(target: ast.FunctionDef, statements: list[ast.stmt]) -> str:
     """The function and all that it needs, in the notebook's order."""
-    wanted, kept = _names([target]), {id(target): target}
+    wanted, kept = global_names([target]), {id(target): target}
     while True:
         needed = [
             (statement, part)
@@ -108,7 +108,7 @@ def _program(target: ast.FunctionDef, statements: list[ast.stmt]) -> str:
             break
         for statement, part in needed:
             kept[id(statement)] = part
-        wanted |= _names(part for _, part in needed)
+        wanted |= global_names(part for _, part in needed)
     body = [kept[id(statement)] for statement in statements if id(statement) in kept]
     return ast.unparse(ast.fix_missing_locations(ast.Module(body, [])))
 
@@ -137,7 +137,7 @@ def _binding(statement: ast.stmt, wanted: set[str]) -> ast.stmt | None:
     return None
 
 
-def _names(statements: Iterable[ast.stmt]) -> set[str]:
+def global_names(statements: Iterable[ast.stmt]) -> set[str]:
     """The global names that statements use: a local variable of the same name does not count."""
     source = ast.unparse(ast.Module(list(statements), []))
     return set(_globals(symtable.symtable(source, "submission", "exec")))

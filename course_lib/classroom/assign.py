@@ -1,0 +1,115 @@
+"""A lesson's notebook for students, without outputs and answers, and a solved one for instructors.
+
+Works on the source of each exercise cell: the function under `@exercise("lesson.name")`.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from course_lib.classroom import stub
+from course_lib.classroom.exercise import find
+from course_lib.classroom.grade.notebook import exercise_name, global_names
+
+PLACEHOLDER = "...  # your code here"
+
+
+def student_copy(notebook: Any) -> Any:
+    """``notebook``, an `nbformat` node, changed in place: no outputs, every exercise a stub."""
+    return _copy(notebook, emptied)
+
+
+def solved_copy(notebook: Any) -> Any:
+    """The same with the library's answer in every exercise."""
+    return _copy(notebook, solved)
+
+
+def _copy(notebook: Any, change: Callable[[str, ast.FunctionDef], str]) -> Any:
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        cell.outputs, cell.execution_count = [], None
+        if definition := exercise_in(cell.source):
+            cell.source = change(cell.source, definition)
+    return notebook
+
+
+def exercise_in(source: str) -> ast.FunctionDef | None:
+    if "@exercise(" not in source:
+        return None
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.FunctionDef) and exercise_name(statement):
+            return statement
+    return None
+
+
+def emptied(source: str, definition: ast.FunctionDef) -> str:
+    """The cell with the body of its exercise taken out; signature, docstring, comments stay."""
+    if stub.is_placeholder(definition):
+        return source
+    lines = source.split("\n")
+    body = definition.body
+    documented = len(body) > 0 and ast.get_docstring(definition) is not None
+    head_end = body[0].end_lineno if documented else _header_end(definition, lines)
+    comments = []
+    for line in lines[head_end : definition.end_lineno]:
+        if not line.strip().startswith("#"):
+            break
+        comments.append(line)
+    indent = " " * (definition.col_offset + 4)
+    kept = lines[:head_end] + comments + [indent + PLACEHOLDER]
+    return "\n".join(kept + lines[definition.end_lineno :])
+
+
+def _header_end(definition: ast.FunctionDef, lines: list[str]) -> int:
+    """The number of lines up to the colon that ends the signature."""
+    first = definition.body[0].lineno - 1
+    while first > 0 and not lines[first - 1].rstrip().endswith(":"):
+        first -= 1  # comments stand between the signature and the first statement
+    return first
+
+
+def solved(source: str, definition: ast.FunctionDef) -> str:
+    """The cell with the library's function in place of the student's, and what that needs."""
+    name = exercise_name(definition)
+    lines = source.split("\n")
+    start = min(node.lineno for node in definition.decorator_list) - 1
+    decorators = lines[start : definition.lineno - 1]
+    imports, function = solution(find(name).reference, definition.name)
+    before = [*imports, "", ""] if imports else []
+    answer = [*before, *decorators, *function.rstrip().split("\n")]
+    return "\n".join(lines[:start] + answer + lines[definition.end_lineno :])
+
+
+def solution(reference: Callable, name: str) -> tuple[list[str], str]:
+    """Lines that bind the globals of a library function, and its source under ``name``."""
+    function = inspect.unwrap(reference)
+    source = textwrap.dedent(inspect.getsource(function))
+    source = re.sub(rf"^def {function.__name__}\b", f"def {name}", source, flags=re.MULTILINE)
+    known = function.__globals__
+    used = sorted(global_names(ast.parse(source).body) & known.keys() - {name, *dir(builtins)})
+    return [_binding(each, known[each]) for each in used], source
+
+
+def _binding(name: str, value: Any) -> str:
+    """A line that binds ``name`` to a module, a function or class, or a constant."""
+    if isinstance(value, ModuleType):
+        package, _, last = value.__name__.rpartition(".")
+        if package and last == name:
+            return f"from {package} import {name}"
+        return f"import {value.__name__}" + (f" as {name}" if value.__name__ != name else "")
+    origin = getattr(value, "__module__", None)
+    if origin and hasattr(value, "__qualname__"):
+        own = value.__qualname__
+        return f"from {origin} import {own}" + (f" as {name}" if own != name else "")
+    if origin == "typing":
+        return f"from typing import {name}"
+    return f"{name} = {value!r}"

@@ -1,0 +1,77 @@
+"""Copies of lessons: nothing of an answer is left in one, every check passes in the other."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from course_lib.classroom.assign import emptied, exercise_in, solved_copy, student_copy
+from course_lib.classroom.check import check
+from course_lib.classroom.exercise import find
+from course_lib.classroom.grade import notebook as reader
+from course_lib.classroom.grade.worker import load
+from course_lib.commands import assign
+from course_lib.commands.bootstrap import SetupError
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def exercises(notebook):
+    return reader.read(nbformat.writes(notebook).encode())
+
+
+@each_notebook
+def test_a_solved_copy_passes_all_its_checks(path):
+    found = exercises(solved_copy(nbformat.read(path, as_version=4)))
+    assert found
+    for name, each in found.items():
+        function = load(each.program, each.function, name)
+        for seed in (0, 1):
+            verdict = check(function, find(name), seed)
+            assert verdict.status == "right", (name, verdict)
+
+
+@each_notebook
+def test_a_student_copy_is_empty(path):
+    for change in (lambda notebook: notebook, solved_copy):  # as it is, and with answers in it
+        copy = student_copy(change(nbformat.read(path, as_version=4)))
+        code = [cell for cell in copy.cells if cell.cell_type == "code"]
+        assert all(not cell.outputs and cell.execution_count is None for cell in code)
+        found = exercises(copy)
+        assert found and all(each.untouched for each in found.values())
+        nbformat.validate(copy)
+
+
+def test_signature_docstring_and_comments_stay():
+    source = (
+        "import math\n\n"
+        '@exercise("start_here.success_rate")\n'
+        "def success_rate(\n    returns,\n    goal,\n):\n"
+        '    """Say how often."""\n'
+        "    # returns (N,)\n"
+        "    share = returns >= goal  # mine\n"
+        "    return share.mean()\n\n"
+        "print(success_rate)"
+    )
+    left = emptied(source, exercise_in(source))
+    assert left == (
+        "import math\n\n"
+        '@exercise("start_here.success_rate")\n'
+        "def success_rate(\n    returns,\n    goal,\n):\n"
+        '    """Say how often."""\n'
+        "    # returns (N,)\n"
+        "    ...  # your code here\n\n"
+        "print(success_rate)"
+    )
+
+
+def test_the_command_writes_copies_and_never_over_the_lessons(tmp_path, capsys):
+    assert assign.main(["00", "--out", str(tmp_path / "class")]) == 0
+    (written,) = (tmp_path / "class").iterdir()
+    assert json.loads(written.read_text("utf-8"))["cells"]
+    with pytest.raises(SetupError, match="holds the lessons themselves"):
+        assign.parse(["00", "--out", str(NOTEBOOKS[0].parent)])
+    with pytest.raises(SetupError, match="There is no notebook"):
+        assign.parse(["77", "--out", str(tmp_path)])
