@@ -19,7 +19,6 @@ import time
 
 import numpy as np
 
-from benchmarks import harness
 from benchmarks.harness import ROOT, Goal
 from course_lib.evaluation import bootstrap_interval
 from course_lib.lm import finetune, lora
@@ -76,7 +75,8 @@ def train_form(seed: int) -> dict:
 
 def alone(function: str, seed: int) -> dict:
     """Run it in a process of its own: a clean measurement of memory."""
-    code = "import json; from benchmarks import grpo_arithmetic as b; b.harness.one_thread(); "
+    code = "import json; from benchmarks import grpo_arithmetic as b, harness as h; "
+    code += "h.one_thread(); "
     code += f"print(json.dumps(b.{function}({seed})))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
