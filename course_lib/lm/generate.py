@@ -95,6 +95,25 @@ def pick(logits: Tensor, sampling: Sampling, generator: torch.Generator | None) 
     return token.clamp(max=logits.shape[-1] - 1)
 
 
+def _choose(
+    logits: Tensor, sampling: Sampling, generator: torch.Generator | None
+) -> tuple[Tensor, Tensor]:
+    """One token for each row of ``logits`` (B, V), (B,), and its log-probability, (B,).
+
+    A few rows at a time: 32 of them with 49,152 tokens each are 6 MB in float32, too much for the
+    processor's cache, and each copy is memory that the system has to find and clear.
+    """
+    chosen = []
+    for rows in logits.split(max(1, 65_536 // logits.shape[1])):
+        rows = rows.float()
+        if sampling.temperature not in (0, 1):
+            rows = rows / sampling.temperature
+        token = pick(rows, sampling, generator)
+        chosen.append((token, rows.gather(1, token[:, None])[:, 0] - rows.logsumexp(dim=-1)))
+    tokens, logps = zip(*chosen, strict=True)
+    return torch.cat(tokens), torch.cat(logps)
+
+
 def _read_prompts(
     model: GPT, tokens: Tensor, valid_mask: Tensor, cache: Cache, rows: int = 8
 ) -> Tensor:
@@ -145,9 +164,8 @@ def _steps(
             last = model.hidden(tokens, valid_mask, cache)[:, -1].contiguous()
         else:
             last = model.hidden(text[:, -1:], cache=cache)[:, 0]
-        logits = model.head(last).float() / (sampling.temperature or 1.0)
-        token = pick(logits, sampling, generator)
-        yield token, logits.gather(1, token[:, None])[:, 0] - logits.logsumexp(dim=-1)
+        token, logp = _choose(model.head(last), sampling, generator)
+        yield token, logp
         text = torch.cat([text, token[:, None]], dim=1)
         valid = F.pad(valid, (0, 1), value=True)
 

@@ -12,6 +12,7 @@ Symbols: B batch, T new positions, S all positions including remembered ones, C 
 (``width``), H heads, K heads of keys and values, D channels per head, V vocabulary.
 """
 
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -23,6 +24,8 @@ import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from course_lib.lm import fused
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,13 @@ def rotation(positions: Tensor, config: GPTConfig) -> Tensor:
     pair = torch.arange(0, config.head_size, 2, device=positions.device, dtype=torch.float32)
     angle = positions[..., None].float() * config.rope_base ** (-pair / config.head_size)
     return torch.polar(torch.ones_like(angle), angle)
+
+
+@functools.lru_cache(maxsize=8)
+def _turns(length: int, config: GPTConfig, device: torch.device) -> Tensor:
+    """``rotation`` of the first positions, (1, length, D/2), computed once."""
+    with torch.inference_mode(False):  # a later call may need it for gradients
+        return rotation(torch.arange(length, device=device)[None], config)
 
 
 def rotate(x: Tensor, turn: Tensor) -> Tensor:
@@ -243,8 +253,18 @@ class Block(nn.Module):
         self.norm2 = RMSNorm(config.width, config.norm_eps)
         self.feed_forward = SwiGLU(config)
 
-    def forward(self, x: Tensor, *context) -> Tensor:
-        """``x`` (B, T, C) to (B, T, C); ``context`` is handed to the attention."""
+    def forward(
+        self,
+        x: Tensor,
+        turn: Tensor,
+        mask: Tensor | None,
+        attend: Callable[..., Tensor] = fused_attention,
+        remember: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
+    ) -> Tensor:
+        """``x`` (B, T, C) to (B, T, C); the rest is handed to the attention."""
+        if mask is None and attend is fused_attention and remember is None and fused.fits(self, x):
+            return fused.block(self, x, turn)  # the same in one operator, for training
+        context = (turn, mask, attend, remember)
         return residual_block(
             x, self.norm1, lambda y: self.attention(y, *context), self.norm2, self.feed_forward
         )
@@ -309,11 +329,12 @@ class Transformer(nn.Module):
         past = cache.length if cache is not None else 0
         valid = _all_valid(valid_mask, cache, batch, new, x.device)
         if valid is None:
-            positions = torch.arange(past, past + new, device=x.device)[None]
+            rounded = 64 * -(-(past + new) // 64)  # so that one more token needs no new ones
+            turn = _turns(rounded, self.config, x.device)[:, past : past + new]
         else:
             positions = (valid.cumsum(1) - 1).clamp(min=0)[:, past : past + new]
+            turn = rotation(positions, self.config)
         mask = self._mask(new, past + new, valid, mask, x)
-        turn = rotation(positions, self.config)
         for layer, block in enumerate(self.blocks):
             remember = None
             if cache is not None:

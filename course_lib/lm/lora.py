@@ -58,8 +58,12 @@ def lora_forward(x: Tensor, weight: Tensor, a: Tensor, b: Tensor, scale: float) 
     ``x`` (..., in), ``weight`` (out, in), ``a`` (r, in), ``b`` (out, r). First ``a``, then ``b``:
     their product would be as large as ``weight``. Equation 3 of arXiv 2106.09685.
     """
-    correction = F.linear(F.linear(x.to(a.dtype), a), b) * scale
-    return F.linear(x, weight) + correction.to(x.dtype)
+    return F.linear(x, weight) + correction(x, a, b, scale)
+
+
+def correction(x: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """What the adapter adds, ``scale * b @ a @ x``, computed in its precision: (..., out)."""
+    return (F.linear(F.linear(x.to(a.dtype), a), b) * scale).to(x.dtype)
 
 
 def merge_weight(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
@@ -87,6 +91,8 @@ class LoRALinear(nn.Module):
         """``x`` (..., in) to (..., out)."""
         if self.original is not None:
             return self.base(x)
+        if self.lora_forward is lora_forward:  # `base` may multiply with packed weights
+            return self.base(x) + correction(x, self.a, self.b, self.scale)
         return self.lora_forward(x, self.base.weight, self.a, self.b, self.scale)
 
 

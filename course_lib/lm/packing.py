@@ -9,10 +9,12 @@ work can be done once. The two operators are those by which PyTorch's own compil
 import contextlib
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
+
+from course_lib.lm.gpt import SwiGLU
 
 
 def can_pack(weight: Tensor) -> bool:
@@ -38,15 +40,37 @@ def packed(model: nn.Module, max_bytes: float = math.inf) -> Iterator[None]:
     layers.sort(key=lambda layer: -layer.weight.nbytes)
     taken = itertools.accumulate(layer.weight.nbytes for layer in layers)
     layers = [layer for layer, total in zip(layers, taken, strict=True) if total <= max_bytes]
+    changed = list(layers)
     try:
-        for layer in layers:
-            layer.forward = _packed_forward(layer.weight.detach())
+        copies = {layer: _packed(layer.weight.detach()) for layer in layers}
+        for layer, copy in copies.items():
+            layer.forward = _linear(copy)
+        for network in model.modules():
+            if isinstance(network, SwiGLU) and {network.gate, network.up} <= copies.keys():
+                network.forward = _swiglu(network, copies[network.gate], copies[network.up])
+                changed.append(network)
         yield
     finally:
-        for layer in layers:
-            layer.__dict__.pop("forward", None)  # the method of the class shows again
+        for module in changed:
+            module.__dict__.pop("forward", None)  # the method of the class shows again
 
 
-def _packed_forward(weight: Tensor):
-    copy = torch.ops.mkldnn._reorder_linear_weight(weight, None)
-    return lambda x: torch.ops.mkldnn._linear_pointwise(x, copy, None, "none", [], "")
+def _packed(weight: Tensor) -> Tensor:
+    return torch.ops.mkldnn._reorder_linear_weight(weight, None)
+
+
+def _linear(weight: Tensor) -> Callable[[Tensor], Tensor]:
+    product = torch.ops.mkldnn._linear_pointwise.default
+    return lambda x: product(x, weight, None, "none", [], "")
+
+
+def _swiglu(network: SwiGLU, gate: Tensor, up: Tensor) -> Callable[[Tensor], Tensor]:
+    """``network`` with its gate opened and multiplied while the products are computed."""
+    product = torch.ops.mkldnn._linear_pointwise.default
+    product_times = torch.ops.mkldnn._linear_pointwise.binary
+
+    def forward(x: Tensor) -> Tensor:
+        opened = product(x, gate, None, "swish", [], "")
+        return network.down(product_times(x, opened, up, None, "mul"))
+
+    return forward

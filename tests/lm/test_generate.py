@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from course_lib.lm import generate as writing
-from course_lib.lm import packing
+from course_lib.lm import lora, packing
 from course_lib.lm.generate import Sampling, generate, left_pad, stream
 from course_lib.lm.gpt import GPT, GPTConfig
 
@@ -140,6 +140,17 @@ def test_frequencies_are_the_probabilities(sampling, keep):
     assert bool(((drawn - p).abs() <= 5 * (p * (1 - p) / n).sqrt()).all())
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.7, 1.0])
+def test_rows_chosen_a_few_at_a_time_are_those_chosen_at_once(temperature):
+    logits = 3 * torch.randn(5, 40_000, generator=_generator())  # one row at a time
+    sampling = Sampling(1, temperature, top_k=None if temperature == 0.7 else 50)
+    token, logp = writing._choose(logits, sampling, _generator(1))
+    scaled = logits / (temperature or 1)
+    assert torch.equal(token, writing.pick(scaled, sampling, _generator(1)))
+    expected = scaled.log_softmax(-1).gather(1, token[:, None])[:, 0]
+    torch.testing.assert_close(logp, expected)
+
+
 def test_the_same_seed_writes_the_same_text(model):
     tokens = torch.tensor([[1, 2]])
     texts = [generate(model, tokens, None, Sampling(20), _generator(s)).tokens for s in (4, 4, 5)]
@@ -202,6 +213,25 @@ def test_packed_weights_give_the_same_numbers(dtype):
     block = model.transformer.blocks[0].feed_forward
     with packing.packed(model, max_bytes=block.down.weight.nbytes):  # the largest goes first
         assert "forward" in block.gate.__dict__ and "forward" not in model.head.__dict__
+        torch.testing.assert_close(model(tokens), expected, rtol=0, atol=atol)
+    assert "forward" not in block.__dict__
+
+
+@pytest.mark.skipif(not packing.can_pack(torch.zeros(1)), reason="this PyTorch packs no weights")
+@pytest.mark.parametrize("targets", [("qkv", "out", "down"), ("gate",), lora.Config().targets])
+@torch.no_grad()
+def test_adapters_work_on_packed_weights(targets):
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(37, layers=2, width=64, heads=4, kv_heads=2))
+    for weights in lora.apply(model, lora.Config(rank=4, targets=targets, layers=1)):
+        weights.normal_(std=0.3)
+    tokens = torch.randint(37, (3, 6))
+    expected = model(tokens)
+    with packing.packed(model):
+        assert all("forward" in layer.base.__dict__ for layer in lora.adapters(model).values())
+        torch.testing.assert_close(model(tokens), expected, rtol=0, atol=1e-5)
+    lora.remove(model)
+    assert (model(tokens) - expected).abs().max() > 0.01
 
 
 def test_packing_is_taken_back_after_an_error(model):

@@ -1,0 +1,85 @@
+"""The block with its gradient written out against the plain one, which autograd differentiates."""
+
+import copy
+
+import pytest
+import torch
+
+from course_lib.lm import fused, gpt, lora
+from course_lib.lm.gpt import GPT, GPTConfig
+
+pytestmark = pytest.mark.skipif(not fused.AVAILABLE, reason="this PyTorch lacks the kernels")
+SHAPES = {
+    "small": GPTConfig(50, layers=3, width=48, heads=3),
+    "wide heads": GPTConfig(50, layers=2, width=32, heads=2, head_size=20, hidden=40),
+}
+
+
+def _run(model: GPT, tokens: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Logits and the gradients by all weights of a loss that looks at every logit."""
+    model.zero_grad()
+    logits = model(tokens)
+    upstream = torch.randn(logits.shape, generator=torch.Generator().manual_seed(3))
+    (logits * upstream).sum().backward()
+    return logits.detach(), [p.grad.clone() for p in model.parameters()]
+
+
+def _model(config: GPTConfig) -> GPT:
+    torch.manual_seed(0)
+    model = GPT(config)
+    with torch.no_grad():  # larger than at the start of training, so that errors show
+        for p in model.parameters():
+            p.mul_(1 + 3 * (p.dim() == 2)).add_(0.1 * torch.randn_like(p) * (p.dim() == 1))
+    return model
+
+
+@pytest.fixture
+def counted(monkeypatch) -> list[int]:
+    """One entry per block that took the fused way."""
+    calls, usual = [], fused.block
+    monkeypatch.setattr(fused, "block", lambda *args: calls.append(1) or usual(*args))
+    return calls
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("large", [False, True], ids=["MKL", "oneDNN"])
+def test_logits_and_gradients_are_those_of_the_plain_block(name, large, counted, monkeypatch):
+    monkeypatch.setattr(fused, "LARGE", 0 if large else 10**12)
+    model = _model(SHAPES[name])
+    tokens = torch.randint(50, (3, 17), generator=torch.Generator().manual_seed(1))
+    logits, gradients = _run(model, tokens)
+    assert len(counted) == model.config.layers
+    monkeypatch.setattr(fused, "fits", lambda *_: False)
+    expected, theirs = _run(model, tokens)
+    assert len(counted) == model.config.layers
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
+    for ours, other in zip(gradients, theirs, strict=True):
+        assert (ours - other).abs().max() <= 1e-5 * other.abs().max()
+
+
+def test_gradients_reach_what_stands_before_the_blocks(monkeypatch):
+    transformer = _model(SHAPES["small"]).transformer
+    x = torch.randn(2, 5, 96, generator=torch.Generator().manual_seed(2))[..., ::2]
+    found = []
+    for plain in (False, True):
+        if plain:
+            monkeypatch.setattr(fused, "fits", lambda *_: False)
+        leaf = x.detach().requires_grad_()
+        transformer(leaf).square().sum().backward()
+        found.append(leaf.grad)
+    torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
+
+
+def test_everything_else_takes_the_plain_way(counted):
+    model, tokens = _model(SHAPES["small"]), torch.randint(50, (2, 6))
+    with torch.no_grad():
+        model(tokens)
+    model(tokens, torch.tensor([[1] * 6, [0] * 3 + [1] * 3]))  # padding
+    model(tokens, cache=model.new_cache(2, 6))
+    model.hidden(tokens, mask=gpt.causal_mask(6, 6))
+    copy.deepcopy(model).to(torch.bfloat16)(tokens)
+    GPT(SHAPES["small"], attend=gpt.attention)(tokens)
+    GPT(GPTConfig(50, layers=1, width=32, heads=4, kv_heads=2))(tokens)
+    lora.apply(model, lora.Config(rank=2))
+    model(tokens)
+    assert not counted
