@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -31,8 +32,7 @@ def stages(seed: int) -> tuple[GPT, RewardModel, dict[str, float]]:
 
     Timings are those of the first time.
     """
-    folder = ROOT / "build" / "rlhf" / _fingerprint()
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = kept()
     files = [folder / f"{seed}_{name}.safetensors" for name in ("sft", "reward")]
     if all(file.exists() for file in files):
         return gpt.load(files[0]), reward_model.load(files[1]), {}
@@ -51,10 +51,13 @@ def stages(seed: int) -> tuple[GPT, RewardModel, dict[str, float]]:
     return model, judge, seconds
 
 
-def _fingerprint() -> str:
-    modules = (pipeline, concierge, reward_model)
+def kept(*more: ModuleType) -> Path:
+    """A folder for what these modules made; another one as soon as their code changes."""
+    modules = (pipeline, concierge, reward_model, *more)
     text = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in modules)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    folder = ROOT / "build" / "rlhf" / hashlib.sha256(text.encode()).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def judged(judge: RewardModel, model: GPT, seed: int) -> dict[str, float]:
