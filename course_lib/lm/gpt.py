@@ -162,7 +162,19 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():  # one token at a time, autograd's own work would show
+            return _norm(x, self.weight, self.eps)[0]
         return _RMSNorm.apply(x, self.weight, self.eps)
+
+
+def _norm(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """``x`` at root-mean-square 1 times ``weight``; then without it; then what it was scaled by."""
+    wide = x.float()
+    # The norm of a vector is one fused pass over it; square, mean and root would be three.
+    length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+    scale = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+    unit = wide * scale
+    return unit.type_as(x) * weight, unit, scale
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -173,13 +185,9 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        wide = x.float()
-        # The norm of a vector is one fused pass over it; square, mean and root would be three.
-        mean_square = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square() / x.shape[-1]
-        scale = torch.rsqrt(mean_square + eps)
-        unit = wide * scale
+        y, unit, scale = _norm(x, weight, eps)
         ctx.save_for_backward(unit, scale, weight)
-        return unit.type_as(x) * weight
+        return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
