@@ -106,7 +106,7 @@ class _Block(torch.autograd.Function):
         d_seen = _times(d_middle, out.t()).view(*d_y.shape[:2], q.shape[1], -1).transpose(1, 2)
         d_qkv = _attend_back(d_seen, q, k, v, seen, sums, 0.0, True)
         d_asked = torch.stack([part.transpose(1, 2) for part in d_qkv], dim=2)
-        _pairs(d_asked[:, :, :2]).mul_(turn.conj()[:, :, None, None])
+        _pairs(d_asked[:, :, :2]).mul_(turn.conj_physical()[:, :, None, None])
         d_asked = d_asked.view(len(stream), -1)
         d_qkv = torch.mm(d_asked.t(), read1)
         d_x, d_norm1 = _norm_back(_times(d_asked, qkv.t()), stream, scale1, norm1, d_middle)
