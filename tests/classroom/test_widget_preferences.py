@@ -5,7 +5,9 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from course_lib.classroom.widgets import preferences as widgets
 from course_lib.classroom.widgets.preferences import ENOUGH, Labelling
@@ -135,6 +137,37 @@ def test_texts_are_shown_as_people_write_them():
     text = "hello . i am busy . you will find it . where is it ?"
     shown = "Hello. I am busy. You will find it. Where is it?"
     assert widgets.as_people_write(text) == shown
+
+
+# --- Figures ---------------------------------------------------------------------------------
+
+
+def test_values_are_drawn_with_their_range_and_the_truth():
+    ax = Figure().subplots()
+    paid = {"a greeting": np.array([1.0, 2.0, 6.0]), "rudeness": np.array([-1.0])}
+    widgets.draw_values(paid, {"rudeness": -1.5, "a greeting": 0.5}, ax)
+    assert [bar.get_width() for bar in ax.patches] == [3, -1]
+    whisker = ax.collections[0].get_segments()[0]
+    assert whisker[:, 0].tolist() == [1, 6]
+    assert list(ax.lines[-2].get_xdata()) == [0.5, -1.5]
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(paid)
+
+
+def test_curves_show_means_and_ceilings():
+    runs = [
+        {"kind": "curve", "labeller": name, "labels": n, "seed": seed, "agreement": n / 100 + seed}
+        for name in widgets.HUMANS
+        for n in (10, 30)
+        for seed in (0, 1)
+    ]
+    ax = Figure().subplots()
+    measured = {"runs": runs, "ceilings": {"careful": 1.0, "noisy": 0.8, "long-winded": 0.7}}
+    widgets.draw_label_curves(measured, "agreement", ax)
+    assert ax.get_legend_handles_labels()[1] == list(widgets.HUMANS.values())
+    drawn = [line.get_ydata() for line in ax.lines]
+    assert any(np.allclose(y, [0.6, 0.8]) for y in drawn)
+    flat = {float(y[0]) for y in drawn if len(y) == 2 and y[0] == y[1]}
+    assert flat == {1.0, 0.8}
 
 
 # --- A real kernel, killed ---------------------------------------------------------------------

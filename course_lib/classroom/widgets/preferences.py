@@ -11,10 +11,13 @@ import html
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from course_lib.classroom import plots
 from course_lib.classroom.widgets import live
+from course_lib.evaluation import bootstrap_interval
 from course_lib.rlhf.preferences import LabelFile, Pair
 
 HERE = Path(__file__).parent
@@ -215,3 +218,46 @@ class Labelling:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return live.bundle(self, repr(self), rich=self.as_html())
+
+
+# --- Figures of lesson 07 and its deck ---------------------------------------------------------
+
+HUMANS = {"careful": "calm", "noisy": "hasty", "careless": "careless", "corrected": "corrected"}
+
+
+def draw_values(paid: Mapping[str, np.ndarray], truth: Mapping[str, float], ax: Any) -> None:
+    """What several models pay for each trait: bars for the mean, whiskers from lowest to highest.
+
+    ``paid``: trait -> (models,); ``truth``: trait -> what it is really worth, a diamond.
+    """
+    place = np.arange(len(paid))[::-1]
+    mean = np.array([np.mean(x) for x in paid.values()])
+    ends = np.array(
+        [[m - np.min(x), np.max(x) - m] for m, x in zip(mean, paid.values(), strict=True)]
+    ).T
+    ax.barh(place, mean, xerr=ends, color=plots.COLORS[0], height=0.55, capsize=3, label="model")
+    true = [truth[name] for name in paid]
+    ax.plot(true, place, "D", color=plots.COLORS[1], markersize=9, label="hotel")
+    ax.axvline(0, color=plots.GREY, linewidth=1)
+    ax.set(xlabel="pays for it, points")
+    ax.set_yticks(place, list(paid))
+
+
+def draw_label_curves(measured: Mapping, column: str, ax: Any) -> None:
+    """A column of `benchmarks/reward_models.py` against the number of labels, one line per human.
+
+    Means over seeds with 95 % bootstrap intervals. For "agreement" also the ceilings.
+    """
+    curve = [run for run in measured["runs"] if run["kind"] == "curve"]
+    for i, (name, said) in enumerate(HUMANS.items()):
+        mine = [run for run in curve if run["labeller"] == name]
+        numbers = sorted({run["labels"] for run in mine})
+        cells = [[run[column] for run in mine if run["labels"] == n] for n in numbers]
+        mean = np.mean(cells, axis=1)
+        ends = np.abs(np.array([bootstrap_interval(x) for x in cells]).T - mean)
+        look = {"marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "label": said}
+        # Side by side, or the whiskers would hide each other.
+        ax.errorbar(np.array(numbers) * 1.06**i, mean, ends, capsize=3, **look)
+        if column == "agreement" and name in measured["ceilings"]:
+            ax.axhline(measured["ceilings"][name], color=plots.COLORS[i], linestyle=":", lw=1.5)
+    ax.set(xscale="log", xlabel="labels")
