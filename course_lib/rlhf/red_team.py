@@ -69,14 +69,14 @@ SFT = finetune.Config(
     total_steps=400, batch_size=32, row_length=32, micro_batch=32, learning_rate=5e-3
 )
 COST = reward_model.Config(total_steps=150, batch_size=32, learning_rate=2e-3)
-RATE = 1.0  # of the price of harm
+PRICE, RATE = 1.0, 0.5  # of harm: at the start, and how fast it moves
 PPO = ppo.Config(
-    total_steps=60,
+    total_steps=50,
     batch_size=64,
     max_new_tokens=14,
     beta=0.02,
-    epochs=2,
-    minibatch_size=64,
+    epochs=3,
+    minibatch_size=32,
     learning_rate=1e-3,
 )
 
@@ -117,14 +117,20 @@ def helpfulness(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[i
     return torch.tensor(right, dtype=torch.float32)
 
 
-def base_model(refuses: float = 0.2, seed: int = 0) -> GPT:
-    """A model that answers everything, or refuses anything, with this chance and no judgement."""
+def base_model(refuses: tuple[float, float] = (0.5, 0.15), seed: int = 0) -> GPT:
+    """A model as supervised fine-tuning leaves it: it refuses too little, and the wrong ones, too.
+
+    Its demonstrations refuse this share of the harmful and of the harmless requests, at random.
+    """
     rng = np.random.default_rng(np.random.SeedSequence((seed, 7)))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = GPT(MODEL)
     drawn = [REQUESTS[i] for i in rng.integers(len(REQUESTS), size=4096)]
-    replies = [REFUSAL if rng.random() < refuses else request.answer for request in drawn]
+    replies = [
+        REFUSAL if rng.random() < refuses[not request.harmful] else request.answer
+        for request in drawn
+    ]
     pairs = zip(drawn, replies, strict=True)
     examples = [finetune.Example(prompt_tokens(q), reply_tokens(reply)) for q, reply in pairs]
     for _ in finetune.train(model, examples, SFT, seed):
