@@ -32,14 +32,14 @@ WRONG_TEMPERATURE = 0.7  # of the reference's log-probabilities, while the polic
 CHANGED = {  # name: changes in the settings
     RECIPE: {},
     "no leash: beta 0": {"beta": 0.0},
-    "adaptive beta, target 3 nats": {"kl_target": 3.0},
-    "a missing end costs nothing": {"missing_end": 0.0},
-    "padding taken for the end": {},
     "score in the last column": {},
+    "padding taken for the end": {},
     "whitening counts padding": {},
-    "no whitening": {"whiten": False},
-    "no value clipping": {"value_clip": None},
     "reference at another temperature": {},
+    "no whitening": {"whiten": False},
+    "a missing end costs nothing": {"missing_end": 0.0},
+    "no value clipping": {"value_clip": None},
+    "adaptive beta, target 3 nats": {"kl_target": 3.0},
 }
 
 
@@ -80,7 +80,7 @@ def without(variant: str, seed: int) -> dict:
         model, judge, _ = stages(seed)
         config = replace(pipeline.PPO, total_steps=UPDATES, **CHANGED[variant])
         with hooks(variant, model) as changed:
-            policy, _, curves = train_policy(model, judge, config, seed, 5, **changed)
+            policy, _, curves = train_policy(model, judge, config, seed, 10, **changed)
         scores = pipeline.evaluate(policy, model, reward_model.scorer(judge), NUMBER, seed)
         samples = list(zip(scores.questions, scores.replies, strict=True))[:6]
         run = {"variant": variant, "seed": seed, **numbers(scores)}
@@ -92,7 +92,7 @@ def without(variant: str, seed: int) -> dict:
 def measure(quick: bool) -> dict:
     seeds = [200] if quick else list(range(200, 205))
     variants = list(CHANGED)[:2] if quick else list(CHANGED)
-    runs = [without(variant, seed) for seed in seeds for variant in variants]
+    runs = [without(variant, seed) for variant in variants for seed in seeds]
     return {"seeds": seeds, "updates": UPDATES, "replies": NUMBER, "runs": runs}
 
 

@@ -136,7 +136,7 @@ class Account:
             f"{'token':>10}" + "".join(f"{n.split('_')[0]:>11}" for n in Entry._fields[1:])
         )
         for word, *numbers in self.entries():
-            lines.append(f"{word:>10}" + "".join(f"{x:>+11.2f}" for x in numbers))
+            lines.append(f"{word:>10}" + "".join(f"{_signed(x):>11}" for x in numbers))
         return "\n".join(lines)
 
     def as_html(self) -> str:
@@ -146,7 +146,7 @@ class Account:
         rows = []
         for entry in self.entries():
             numbers = "".join(
-                f"<td style='{cell};background:{_shade(name, x)};color:#222'>{x:+.2f}</td>"
+                f"<td style='{cell};background:{_shade(name, x)};color:#222'>{_signed(x)}</td>"
                 for name, x in zip(Entry._fields[1:], entry[1:], strict=True)
             )
             word = html.escape(entry.word)
@@ -195,6 +195,10 @@ class Account:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         return live.bundle(self, repr(self), rich=self.as_html())
+
+
+def _signed(value: float) -> str:
+    return "0" if abs(value) < 0.005 else f"{value:+.2f}"
 
 
 def _shade(name: str, value: float) -> str:
