@@ -154,16 +154,17 @@ def _group_cases(rng: np.random.Generator) -> list[Case]:
                 rows[-1] = [x / spread for x in rows[-1]]
         return _float(rows)
 
-    half, tied = [[1.0, 0.0, 1.0, 0.0]], [[0.1] * 7, [0, 0, 0, 0, 0, 0, 1.0]]
+    half = [[1.0, 0.0, 1.0, 0.0]]
+    tied = [[0.1] * 7, [0.3] * 7, [0.7] * 7, [0, 0, 0, 0, 0, 0, 1.0]]
     hand = [
         Case(
             "half of the group right, undivided", (_float(half), "none"), _float([[0.5, -0.5] * 2])
         ),
         Case("half of the group right, divided", (_float(half), "std"), by_hand(half, "std")),
         Case(
-            "a tied group beside one that is not: exactly 0",
+            "three tied groups beside one that is not: exactly 0",
             (_float(tied), "std"),
-            torch.where(_float([[0.0], [1.0]]) > 0, by_hand(tied, "std"), 0.0),
+            torch.where(_float([[0], [0], [0], [1]]) > 0, by_hand(tied, "std"), 0.0),
         ),
         Case(
             "each group has its own mean",
@@ -211,6 +212,13 @@ group_advantages = Exercise(
             lambda rewards, scale: _advantages(rewards, scale, eps=0.0, untie=True),
             "A tied group has the deviation 0, and you divide by it. Add 1e-4, and give a tied "
             "group exactly 0: one such row would make the whole model NaN.",
+        ),
+        Mistake(
+            "noise for a tied group",
+            lambda rewards, scale: _advantages(rewards, scale, untie=True),
+            "Nearly: a tied group must give exactly 0. The mean of seven times 0.1 is not 0.1 in "
+            "float32, and that rounding error divided by 1e-4 is an update made of noise. Find "
+            "the tied rows, and fill them with 0.",
         ),
         Mistake(
             "no 1e-4",
@@ -334,6 +342,12 @@ kl_estimate = Exercise(
             lambda logp, ref, kind: _kl(ref, logp, kind),
             "You have the two exchanged. The tokens were drawn from the policy, and d is "
             "`logp - ref_logp`; yours estimates something else, and its k1 has the wrong sign.",
+        ),
+        Mistake(
+            "k1 turned",
+            lambda logp, ref, kind: -_kl(logp, ref, kind) if kind == "k1" else _kl(logp, ref, kind),
+            "The sign of your k1 is turned: d is `logp - ref_logp`, positive where the policy "
+            "holds a token more probable than its reference does.",
         ),
         Mistake(
             "k3 with the ratio turned",
