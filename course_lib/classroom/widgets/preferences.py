@@ -222,7 +222,7 @@ class Labelling:
 
 # --- Figures of lesson 07 and its deck ---------------------------------------------------------
 
-HUMANS = {"careful": "calm", "noisy": "hasty", "careless": "careless", "corrected": "corrected"}
+HUMANS = {"careful": "unerring", "noisy": "hasty", "careless": "careless", "corrected": "corrected"}
 
 
 def draw_values(paid: Mapping[str, np.ndarray], truth: Mapping[str, float], ax: Any) -> None:
