@@ -52,7 +52,6 @@ def train_grpo(seed: int) -> dict:
     run["cpu_seconds"] = round(time.process_time() - start, 1)
     run["after"] = score(model, tokenizer, problems.test)
     run["after_prefilled"] = score(model, tokenizer, problems.test, prefilled=True)
-    run["after_on_train"] = score(model, tokenizer, problems.train)
     run["problems"] = [list(p) for p in problems.test[:6]]
     run["curves"] = {k: [round(row[k], 4) for row in rows] for k in KEPT}
     run["peak_gb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)

@@ -3,8 +3,8 @@
 The same weights, prompts, group size, numbers of tokens, micro-batches and dtype; adapters of rank
 16 on the same layers of the last eight blocks (ours gives q, k and v one A, peft each its own); no
 KL penalty, one thread. Every reply is 12 tokens long and no group is tied, so that both sides do
-all the work. Each measurement is a process of its own; the sides take turns. TRL runs without
-gradient checkpointing, which would cost it a third more time, and is also given autocast and not:
+all the work. Each side is a process of its own, one after the other in one run. TRL runs without
+gradient checkpointing, which would cost it time, and is also given autocast and not:
 the faster of the two counts.
 """
 
@@ -24,7 +24,7 @@ from course_lib.lm import lora
 from course_lib.lm.pretrained import fast_dtype, smollm2
 from course_lib.rlhf import arithmetic, grpo
 
-CONFIG = replace(arithmetic.GRPO, total_steps=4)
+CONFIG = replace(arithmetic.GRPO, total_steps=5)
 ROWS = CONFIG.prompts * CONFIG.group_size
 SIDES = {"ours": "ours()", "TRL": "trl(False)", "TRL, autocast": "trl(True)"}
 
@@ -137,7 +137,7 @@ def peak() -> float:
 
 def measure(quick: bool) -> dict:
     smollm2()  # unpacked once, before anything is measured
-    runs = [alone(side) for _ in range(1 if quick else 2) for side in SIDES]
+    runs = [alone(side) for side in (list(SIDES)[:2] if quick else SIDES)]
     dtype = str(fast_dtype()).removeprefix("torch.")
     return {"seeds": [0], "dtype": dtype, "rows": ROWS, "runs": runs}
 
@@ -145,13 +145,13 @@ def measure(quick: bool) -> dict:
 def judge(result: dict) -> list[Goal]:
     steps = {
         side: [s for run in result["runs"] if run["side"] == side for s in run["cpu_seconds"]]
-        for side in SIDES
+        for side in {run["side"]: None for run in result["runs"]}
     }
     median = {side: float(np.median(seconds)) for side, seconds in steps.items()}
     memory = {
-        side: min(run["peak_gb"] for run in result["runs"] if run["side"] == side) for side in SIDES
+        side: min(run["peak_gb"] for run in result["runs"] if run["side"] == side) for side in steps
     }
-    theirs = min((side for side in SIDES if side != "ours"), key=median.get)
+    theirs = min((side for side in median if side != "ours"), key=median.get)
     what = f"One GRPO step on SmolLM2, {result['rows']} replies of 12 tokens, {result['dtype']}, "
     return [
         Goal(
@@ -162,7 +162,7 @@ def judge(result: dict) -> list[Goal]:
             median[theirs] >= 1.5 * median["ours"],
         ),
         Goal(
-            what + "peak memory of the process, each the lowest of its runs",
+            what + "peak memory of the process",
             "no higher than TRL's",
             f"ours {memory['ours']:.2f} GB, {theirs} {memory[theirs]:.2f} GB",
             memory["ours"] <= memory[theirs],
