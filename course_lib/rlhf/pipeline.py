@@ -26,7 +26,7 @@ DIALOGUES = 6_000  # of all kinds of staff, to pretrain on
 DEMONSTRATIONS = 1_500  # of a good one, to fine-tune on
 PAIRS = 6_000  # that a guest compares
 REPLIES = 64  # to each question, of which the pairs are made
-GUEST = Labeller(concierge.true_reward)  # its choices are noisy: wrong on one in four
+GUEST = Labeller(concierge.true_reward)  # noisy: chooses the worse reply in one pair of six
 REWARD_MODEL = reward_model.Config(total_steps=200, batch_size=64, learning_rate=2e-3)
 PPO = ppo.Config(total_steps=40, beta=0.1)
 SAMPLING = Sampling(PPO.max_new_tokens, stop_tokens=(concierge.END_TOKEN,))
