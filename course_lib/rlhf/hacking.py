@@ -37,7 +37,7 @@ OPENINGS = (
 )
 ADAPTERS = lora.Config(rank=16, alpha=32, targets=("qkv", "out", "down"), layers=8)
 GRPO = grpo.Config(
-    total_steps=16, max_new_tokens=8, learning_rate=3e-3, micro_batch=16, packed_bytes=1e9
+    total_steps=14, max_new_tokens=8, learning_rate=4e-3, micro_batch=16, packed_bytes=1e9
 )
 
 
