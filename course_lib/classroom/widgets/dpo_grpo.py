@@ -145,8 +145,9 @@ class GroupExplorer:
         several = False  # while the menu moves all sliders, draw once
 
         def show() -> None:
-            words.value = self.set([slider.value for slider in sliders])
-            image.value = self.png()
+            sentence = self.set([slider.value for slider in sliders])
+            image.value = self.png()  # first: who has read the sentence looks at the picture
+            words.value = sentence
 
         def moved(_) -> None:
             if not several:
