@@ -112,7 +112,12 @@ def reached(result: dict) -> dict[str, dict[str, list[float]]]:
 def measure(quick: bool) -> dict:
     seeds = SEEDS[:1] if quick else SEEDS
     runs = [run for seed in seeds for run in one_seed(seed, quick)]
-    return {"seeds": list(seeds), "labels": LABELS, "runs": runs}
+    return {
+        "seeds": list(seeds),
+        "labels": LABELS,
+        "summary": reached({"runs": runs}),
+        "runs": runs,
+    }
 
 
 def judge(result: dict) -> list[Goal]:
