@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 VERSIONED = (
     *("numpy", "torch", "gymnasium", "mujoco", "minatar"),
-    *("stable-baselines3", "transformers", "peft"),
+    *("stable-baselines3", "transformers", "peft", "trl"),
 )
 
 
