@@ -1,4 +1,4 @@
-"""Cures for over-optimisation compared: the same labels, the same number of updates, five seeds.
+"""Cures for over-optimisation compared: the same labels, the same number of updates.
 
 The concierge is trained by PPO on a reward model of 1,000 labels, too few to be trusted. Against
 that: a penalty for the KL; stopping early by proxies alone; three reward models instead of one,
