@@ -1,4 +1,4 @@
-"""The kit's commands: `python -m course_lib lab | test | doctor | slides | assign | grade | refresh`.
+"""The kit's commands, `python -m course_lib COMMAND`: lab, test, doctor, slides, and others.
 
 This file keeps to syntax that old Pythons parse, so that they can say what is wrong
 instead of showing a traceback.
