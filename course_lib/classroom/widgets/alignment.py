@@ -82,8 +82,9 @@ class GoodhartExplorer:
             look = {"color": COLORS[1], "linestyle": LINES[1]}
             left.plot(steps, self.columns["true"], label="true reward", **look)
         right.plot(steps[:end], self.columns["kl"][:end], color=COLORS[2])
-        for ax in (left, right):
+        for ax, name, color in ((left, "proxy", COLORS[0]), (right, "kl", COLORS[2])):
             ax.axvline(self.update, color=GREY, linestyle=":")
+            ax.plot(self.update, self.columns[name][self.update - 1], marker="o", color=color)
             ax.set(xlabel="update", xlim=(0, len(self) + 1))
             ax.spines[["top", "right"]].set_visible(False)
         both = np.concatenate([self.columns["proxy"], self.columns["true"]])
