@@ -135,7 +135,7 @@ def _fingerprint(data: bytes, secret: int) -> str:
     """Of the submission and of all that judges it."""
     digest = hashlib.sha256(data + secret.to_bytes(16, "big", signed=True))
     for folder in ("exercises", "classroom"):
-        for file in sorted((ROOT / "course_lib" / folder).glob("*.py")):
+        for file in sorted((ROOT / "course_lib" / folder).rglob("*.py")):
             digest.update(file.read_bytes())
     return digest.hexdigest()
 
