@@ -1,0 +1,686 @@
+"""Exercises of lesson 12: the block mask, reward and end, the next frame, returns in a dream."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from course_lib.classroom.check import Case, Exercise, Mistake
+from course_lib.world_models import returns, sequence
+
+
+def _float(numbers) -> Tensor:
+    return torch.as_tensor(np.asarray(numbers), dtype=torch.float32)
+
+
+def _bits(rows: list[str]) -> Tensor:
+    """True and False as a picture: "x" is True."""
+    return torch.tensor([[sign == "x" for sign in row] for row in rows])
+
+
+# --- Who may look at whom ----------------------------------------------------------------------
+
+
+def _mask_cases(rng: np.random.Generator) -> list[Case]:
+    hand = [
+        Case(
+            "three steps of two places, one episode",
+            (_bits(["..."]), 2),
+            _bits(["xx....", "xx....", "xxxx..", "xxxx..", "xxxxxx", "xxxxxx"])[None],
+        ),
+        Case(
+            "the second step ends an episode; the third starts another",
+            (_bits([".x.."]), 1),
+            _bits(["x...", "xx..", "..x.", "..xx"])[None],
+        ),
+        Case(
+            "two windows of two places, one of them with an end at once",
+            (_bits(["x..", "..x"]), 2),
+            torch.stack(
+                [
+                    _bits(["xx....", "xx....", "..xx..", "..xx..", "..xxxx", "..xxxx"]),
+                    _bits(["xx....", "xx....", "xxxx..", "xxxx..", "xxxxxx", "xxxxxx"]),
+                ]
+            ),
+        ),
+    ]
+    places, steps = int(rng.integers(2, 4)), 5
+    ended = rng.random((3, steps)) < 0.3
+    ended[0, 1] = True  # at least one end that is not the last step
+    expected = np.zeros((3, steps * places, steps * places), bool)
+    for b, query, key in np.ndindex(*expected.shape):  # pair by pair
+        t, s = query // places, key // places
+        expected[b, query, key] = s <= t and not ended[b, s:t].any()
+    args = (torch.tensor(ended), places)
+    return [*hand, Case("three random windows", args, torch.tensor(expected))]
+
+
+def _mask(ended: Tensor, places: int, looks, late: int = 1) -> Tensor:
+    """A mask by ``looks(query's step, key's step, same episode, query, key)``, to be put wrong."""
+    episode = ended.long().cumsum(1) - late * ended.long()
+    same = (episode[:, :, None] == episode[:, None, :]).repeat_interleave(places, 1)
+    same = same.repeat_interleave(places, 2)
+    place = torch.arange(same.shape[1])
+    step = place // places
+    return looks(step[:, None], step, same, place[:, None], place)
+
+
+block_causal_mask = Exercise(
+    reference=sequence.block_causal_mask,
+    cases=_mask_cases,
+    mistakes=(
+        Mistake(
+            "causal by place",
+            lambda ended, places: _mask(ended, places, lambda t, s, same, q, k: same & (k <= q)),
+            "Your mask is that of text: each place sees the places before it. All places of one "
+            "step are known at once here, so a place may see the whole of its own block. Compare "
+            "*steps*, `place // places`, not places.",
+        ),
+        Mistake(
+            "sees the future",
+            lambda ended, places: _mask(ended, places, lambda t, s, same, q, k: same),
+            "A step sees the steps after it. The model would copy the answer from the future, "
+            "and in the dream there is none: keep only `key's step <= query's step`.",
+        ),
+        Mistake(
+            "ignores ends",
+            lambda ended, places: _mask(
+                ended, places, lambda t, s, same, q, k: (s <= t).expand_as(same).clone()
+            ),
+            "Your steps look back across the end of an episode. The board was set up anew there, "
+            "so what came before says nothing: compare episodes as well.",
+        ),
+        Mistake(
+            "the end moved out",
+            lambda ended, places: _mask(
+                ended, places, lambda t, s, same, q, k: same & (s <= t), late=0
+            ),
+            "You put the ending step into the *next* episode. It is the last of its own, and its "
+            "frame depends on those before: count only the ends before a step, "
+            "`ended.cumsum(1) - ended`.",
+        ),
+        Mistake(
+            "sees only itself",
+            lambda ended, places: _mask(ended, places, lambda t, s, same, q, k: same & (s == t)),
+            "Each step sees its own frame alone. From one frame nobody can tell where the ball "
+            "is going: let it see the earlier ones, too.",
+        ),
+        Mistake(
+            "not itself",
+            lambda ended, places: _mask(ended, places, lambda t, s, same, q, k: same & (s < t)),
+            "A step does not see itself: `<=`, not `<`. The present frame and action matter most.",
+        ),
+        Mistake(
+            "keys and queries exchanged",
+            lambda ended, places: _mask(ended, places, lambda t, s, same, q, k: same & (s >= t)),
+            "Your mask is mirrored: the past sees the future. Rows are queries, columns are keys.",
+        ),
+        Mistake(
+            "True where forbidden",
+            lambda ended, places: ~_mask(ended, places, lambda t, s, same, q, k: same & (s <= t)),
+            "Your mask is True where looking is forbidden. Here, as everywhere in the library, a "
+            "mask is named for what it keeps: True where the query may look.",
+        ),
+    ),
+    hints=(
+        "Number the episodes: `ended.long().cumsum(1) - ended.long()` counts the ends before each "
+        "step. Two steps belong together where their numbers agree.",
+        "Build the mask for steps first, (B, T, T): same episode, and `step[:, None] >= step`.",
+        "A step becomes a block: `repeat_interleave(places, 1).repeat_interleave(places, 2)`.",
+    ),
+)
+
+
+# --- What a step earned, and whether it was the last -------------------------------------------
+
+
+def _event_cases(rng: np.random.Generator) -> list[Case]:
+    log = np.log
+    # Two steps of two places; the scores after the first place of each are bait.
+    scores = np.array([[0.9, 0.1], [0.25, 0.75], [0.2, 0.8], [0.5, 0.5]])
+    ends = np.array([3.0, 0.0, -2.0, log(3)])  # of probability 0.95, 1/2, 0.12, 3/4
+    args = (_float(log(scores))[None], _float(ends)[None], torch.tensor([[1, 0]]))
+    first, second = -log(0.75) - log(0.5), -log(0.5) - log(0.75)
+    hand = [
+        Case(
+            "two steps of a frame token and an action, the second one ends",
+            (*args, _bits([".x"]), _bits(["xx"])),
+            _float((first + second) / 2),
+        ),
+        Case(
+            "the first step is the reset between two episodes: it counts nothing",
+            (*args, _bits(["xx"]), _bits([".x"])),
+            _float(second),
+        ),
+    ]
+    batch, steps, places, kinds = 2, 4, 3, 3
+    logits = rng.normal(size=(batch, steps * places, kinds)) * 2
+    ends = rng.normal(size=(batch, steps * places)) * 2
+    rewards = rng.integers(kinds, size=(batch, steps))
+    terminated = rng.random((batch, steps)) < 0.4
+    valid = np.ones((batch, steps), bool)
+    valid[0, int(rng.integers(1, 3))] = valid[1, 1] = False
+    total = 0.0
+    for b, t in zip(*np.nonzero(valid), strict=True):  # one by one, in double precision
+        at = places * t + places - 1
+        row, chance = logits[b, at], 1 / (1 + np.exp(-ends[b, at]))
+        total += log(np.exp(row).sum()) - row[rewards[b, t]]
+        total -= log(chance if terminated[b, t] else 1 - chance)
+    args = (
+        _float(logits),
+        _float(ends),
+        torch.tensor(rewards),
+        torch.tensor(terminated),
+        torch.tensor(valid),
+    )
+    return [*hand, Case("two random windows", args, _float(total / valid.sum()), atol=1e-5)]
+
+
+def _events(
+    logits: Tensor,
+    ends: Tensor,
+    rewards: Tensor,
+    terminated: Tensor,
+    valid: Tensor,
+    place: int = -1,
+    turned: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Both surprises, and what is kept, (B, T); read at ``place`` of each step."""
+    steps = rewards.shape[1]
+    logits, ends = (x.unflatten(1, (steps, -1))[:, :, place] for x in (logits, ends))
+    truth = (terminated ^ turned).to(ends.dtype)
+    reward = F.cross_entropy(logits.transpose(1, 2), rewards, reduction="none")
+    end = F.binary_cross_entropy_with_logits(ends, truth, reduction="none")
+    return reward, end, valid.to(ends.dtype)
+
+
+def _mean_of(total: Tensor, kept: Tensor) -> Tensor:
+    return (total * kept).sum() / kept.sum()
+
+
+def _read_at(place: int, turned: bool = False):
+    def read(*args: Tensor) -> Tensor:
+        reward, end, kept = _events(*args, place=place, turned=turned)
+        return _mean_of(reward + end, kept)
+
+    return read
+
+
+def _shifted(by: int):
+    """Outputs of step t compared with what happened at step t + ``by``."""
+
+    def shifted(logits, ends, rewards, terminated, valid):
+        steps = rewards.shape[1]
+        logits, ends = (x.unflatten(1, (steps, -1))[:, :, -1] for x in (logits, ends))
+        early, late = slice(None, -1), slice(1, None)
+        seen, told = (early, late) if by == 1 else (late, early)
+        columns = (rewards[:, told], terminated[:, told], valid[:, told])
+        return _read_at(-1)(logits[:, seen], ends[:, seen], *columns)
+
+    return shifted
+
+
+def _events_everywhere(*args: Tensor) -> Tensor:
+    reward, end, _ = _events(*args)
+    return (reward + end).mean()
+
+
+def _events_over_all(*args: Tensor) -> Tensor:
+    reward, end, kept = _events(*args)
+    return ((reward + end) * kept).mean()
+
+
+def _events_summed(*args: Tensor) -> Tensor:
+    reward, end, kept = _events(*args)
+    return ((reward + end) * kept).sum()
+
+
+def _events_averaged(*args: Tensor) -> Tensor:
+    reward, end, kept = _events(*args)
+    return _mean_of((reward + end) / 2, kept)
+
+
+event_nll = Exercise(
+    reference=sequence.event_nll,
+    cases=_event_cases,
+    mistakes=(
+        Mistake(
+            "at the first place",
+            _read_at(0),
+            "You read the first place of each step. It has not seen the action yet, and without "
+            "it nobody knows whether the paddle will be there: read the *last* place.",
+        ),
+        Mistake(
+            "before the action",
+            _read_at(-2),
+            "You read the last token of the frame, the place before the action. Which reward "
+            "comes depends on what is done: read one place further.",
+        ),
+        Mistake(
+            "one step ahead",
+            _shifted(1),
+            "You compared the outputs of step t with the reward and end of step t + 1. Rewards "
+            "here belong to the step that earned them, so nothing is shifted.",
+        ),
+        Mistake(
+            "one step behind",
+            _shifted(-1),
+            "You compared the outputs of step t with the reward and end of step t - 1, which the "
+            "model may have seen already. Nothing is shifted here.",
+        ),
+        Mistake(
+            "counts every step",
+            _events_everywhere,
+            "`valid` changes nothing in your version. A reset between two episodes has no action, "
+            "no reward and no end: leave it out.",
+        ),
+        Mistake(
+            "divides by all steps",
+            _events_over_all,
+            "You left the invalid steps out of the sum, but still divide by their number. Divide "
+            "by the number of valid steps.",
+        ),
+        Mistake(
+            "sums up",
+            _events_summed,
+            "You summed over all steps. Then a longer window has a larger loss and a larger "
+            "step: take the mean over the valid ones.",
+        ),
+        Mistake(
+            "learns who survives",
+            _read_at(-1, turned=True),
+            "Your end head learns the opposite: the logit is that of *ending*, so its target is "
+            "`terminated`, not `1 - terminated`.",
+        ),
+        Mistake(
+            "half of both",
+            _events_averaged,
+            "You averaged the two surprises. A step's surprise about two things is their *sum*.",
+        ),
+    ),
+    hints=(
+        "With K places a step, the action of step t stands at place K * t + K - 1. "
+        "`K = reward_logits.shape[1] // rewards.shape[1]`, then slice: `[:, K - 1 :: K]`.",
+        "`F.cross_entropy` wants the classes in dimension 1 (`transpose(1, 2)`), and "
+        '`reduction="none"` keeps one number per step. For the end: '
+        "`F.binary_cross_entropy_with_logits` with `terminated.float()`.",
+        "`((reward + end) * valid).sum() / valid.sum()`",
+    ),
+)
+
+
+# --- One possible next frame -------------------------------------------------------------------
+
+
+def _frames_of(rows: list[str]) -> Tensor:
+    """Frames of one row as pictures: "o" is a ball."""
+    return torch.tensor([[sign == "o" for sign in row] for row in rows]).view(len(rows), 1, 1, -1)
+
+
+def _futures(pictures: Tensor):
+    """A decoder: token v becomes the v-th picture, as logits. Surer of balls than of their lack."""
+
+    def decode(tokens: Tensor) -> Tensor:
+        return 7 * pictures[tokens].float() - 1
+
+    return decode
+
+
+def _sample_cases(rng: np.random.Generator) -> list[Case]:
+    logs = np.log([[0.4, 0.35, 0.25]] * 4)
+    pictures = _frames_of(["o..", ".o.", "..o"])
+    draws = _float([0.1, 0.5, 0.8, 0.99])
+    hand = [
+        Case(
+            "a ball that goes left, stays or goes right",
+            (_float(logs), _futures(pictures), draws, 1.0),
+            _frames_of(["o..", ".o.", "..o", "..o"]).to(torch.uint8),
+        ),
+        Case(
+            "temperature 0: the likeliest token, whatever the draw",
+            (_float(np.log([[0.2, 0.5, 0.3]] * 2)), _futures(pictures), draws[[0, 3]], 0.0),
+            _frames_of([".o.", ".o."]).to(torch.uint8),
+        ),
+        Case(  # weights 0.16, 0.1225, 0.0625: the first token has 0.464 of them
+            "temperature 0.5: the likelier ones still more often",
+            (_float(logs[:3]), _futures(pictures), _float([0.43, 0.38, 0.95]), 0.5),
+            _frames_of(["o..", "o..", "..o"]).to(torch.uint8),
+        ),
+    ]
+    batch, kinds, heat = 8, 5, float(rng.uniform(1.5, 3.0))
+    logits = rng.normal(size=(batch, kinds)) * 2
+    pictures = rng.random((kinds, 2, 3, 3)) < 0.4
+    pictures[:, 0, 0] = np.eye(kinds, dtype=bool)[:, :3]  # no two futures are alike
+    pictures[:, 0, 1] = np.eye(kinds, dtype=bool)[:, 2:]
+    chosen, expected = rng.random(batch), np.zeros((batch, 2, 3, 3), np.uint8)
+    for b in range(batch):  # walk along the wheel of fortune
+        weights = np.exp(logits[b] / heat)
+        left = chosen[b] * weights.sum()
+        for v in range(kinds):
+            left -= weights[v]
+            if left < 0:
+                expected[b] = pictures[v]
+                break
+    args = (_float(logits), _futures(torch.tensor(pictures)), _float(chosen), heat)
+    return [*hand, Case("eight random states", args, torch.tensor(expected))]
+
+
+def _drawn(logits: Tensor, draws: Tensor, heat: float, more: int = 0) -> Tensor:
+    """The token that each draw falls on."""
+    if heat == 0:
+        return logits.argmax(-1)
+    cumulative = (logits / heat).softmax(-1).cumsum(-1)
+    return ((cumulative <= draws[:, None]).sum(-1) + more).clamp(0, logits.shape[-1] - 1)
+
+
+def _cells(tokens: Tensor, decode) -> Tensor:
+    return (decode(tokens) > 0).to(torch.uint8)
+
+
+def _chances(logits: Tensor, heat: float) -> Tensor:
+    if heat == 0:
+        return F.one_hot(logits.argmax(-1), logits.shape[-1]).float()
+    return (logits / heat).softmax(-1)
+
+
+def _mixed(logits: Tensor, decode, heat: float, of) -> Tensor:
+    """The mean over all futures of ``of(cell logits)``, (B, C, H, W)."""
+    every = of(decode(torch.arange(logits.shape[-1])))
+    return torch.einsum("bv,vchw->bchw", _chances(logits, heat), every)
+
+
+def _zero_divides(logits: Tensor, decode, draws: Tensor, temperature: float) -> Tensor:
+    tokens = ((logits / temperature).softmax(-1).cumsum(-1) <= draws[:, None]).sum(-1)
+    return _cells(tokens.clamp(max=logits.shape[-1] - 1), decode)
+
+
+sample_frame = Exercise(
+    reference=sequence.sample_frame,
+    cases=_sample_cases,
+    mistakes=(
+        Mistake(
+            "averages the futures",
+            lambda logits, decode, draws, heat: (
+                _mixed(logits, decode, heat, torch.sigmoid) > 0.5
+            ).to(torch.uint8),
+            "You averaged all futures and kept the cells above one half. Of a ball that goes left "
+            "or right nothing is left then: draw *one* token, and decode that.",
+        ),
+        Mistake(
+            "averages the logits",
+            lambda logits, decode, draws, heat: (_mixed(logits, decode, heat, lambda x: x) > 0).to(
+                torch.uint8
+            ),
+            "You mixed the logits of all futures. The mixture is the logit of no future at all: "
+            "draw *one* token, and decode that.",
+        ),
+        Mistake(
+            "decides cell by cell",
+            lambda logits, decode, draws, heat: (
+                _mixed(logits, decode, heat, torch.sigmoid) > draws[:, None, None, None]
+            ).to(torch.uint8),
+            "You compared each cell's own probability with the draw. Cells that belong to "
+            "different futures can come on together: half-balls. One token decides for all cells.",
+        ),
+        Mistake(
+            "always the likeliest",
+            lambda logits, decode, draws, heat: _cells(logits.argmax(-1), decode),
+            "Your version takes the likeliest future every time, so nothing rare ever happens in "
+            "the dream. Use the draw: only at temperature 0 the likeliest wins.",
+        ),
+        Mistake(
+            "forgets the temperature",
+            lambda logits, decode, draws, heat: _cells(
+                _drawn(logits, draws, 1.0 if heat else 0.0), decode
+            ),
+            "The temperature changes nothing in your version. Divide the logits by it.",
+        ),
+        Mistake(
+            "temperature multiplies",
+            lambda logits, decode, draws, heat: _cells(
+                _drawn(logits, draws, 1 / heat if heat else 0.0), decode
+            ),
+            "You multiplied the logits by the temperature. A *high* temperature makes the tokens "
+            "more alike: divide.",
+        ),
+        Mistake(
+            "divides by zero",
+            _zero_divides,
+            "At temperature 0 your version divides by zero, and the token that comes out means "
+            "nothing. Take the likeliest token then.",
+        ),
+        Mistake(
+            "one token too far",
+            lambda logits, decode, draws, heat: _cells(_drawn(logits, draws, heat, more=1), decode),
+            "Your token is one too high. If the first cumulative probability already exceeds the "
+            "draw, no token has been passed, and that is token 0.",
+        ),
+        Mistake(
+            "returns logits",
+            lambda logits, decode, draws, heat: decode(_drawn(logits, draws, heat)),
+            "You returned the decoder's logits. A frame is 1 where the logit is above 0, else 0, "
+            "as uint8.",
+        ),
+    ),
+    hints=(
+        "Probabilities: `(chance_logits / temperature).softmax(-1)`. Their `cumsum(-1)` are the "
+        "marks along a wheel of fortune.",
+        "The token is the number of marks that the draw has passed: "
+        "`(cumulative <= draws[:, None]).sum(-1)`. At temperature 0: `argmax(-1)`.",
+        "`(decode(tokens) > 0).to(torch.uint8)`",
+    ),
+)
+
+
+# --- Returns of a dream ------------------------------------------------------------------------
+
+
+def _return_cases(rng: np.random.Generator) -> list[Case]:
+    column = lambda *numbers: _float(numbers)[:, None]  # noqa: E731
+    hand = [
+        Case(  # from the end: 4 + 0.5 * 8 = 8; 0 + 0.5 * (0.5 * 2 + 0.5 * 8) = 2.5; ...
+            "three steps that surely go on, gamma and lam one half",
+            (column(1, 0, 4), column(6, 2, 8), column(1, 1, 1), 0.5, 0.5),
+            column(1 + 0.5 * (3 + 1.25), 2.5, 8),
+        ),
+        Case(  # 4 + 0.5 * 0.5 * 8 = 6; nothing after step 1; 1 + 0.5 * 0.8 * (3 + 0)
+            "the second step is the end; the others go on with probability 0.8 and 0.5",
+            (column(1, 0, 4), column(6, 2, 8), column(0.8, 0, 0.5), 0.5, 0.5),
+            column(2.2, 0, 6),
+        ),
+        Case(
+            "lam 0: only the next value counts",
+            (column(1, 2), column(10, 20), column(0.5, 1), 0.9, 0.0),
+            column(1 + 0.9 * 0.5 * 10, 2 + 0.9 * 20),
+        ),
+    ]
+    steps, dreams, gamma, lam = 5, 3, float(rng.uniform(0.8, 0.98)), float(rng.uniform(0.6, 0.9))
+    rewards, values = rng.normal(size=(2, steps, dreams)) + 1
+    alive = rng.uniform(0.2, 0.95, size=(steps, dreams))
+    expected = np.zeros((steps, dreams))
+    for t, i in np.ndindex(steps, dreams):  # the mean over lengths k of the k-step returns
+        total, reach = 0.0, 1.0
+        for k in range(t, steps):
+            total += reach * rewards[k, i]
+            reach *= gamma * alive[k, i]
+            share = 1.0 if k == steps - 1 else 1 - lam
+            total += reach * share * values[k, i]
+            reach *= lam
+        expected[t, i] = total
+    args = (_float(rewards), _float(values), _float(alive), gamma, lam)
+    return [*hand, Case("three random dreams", args, _float(expected), atol=1e-5)]
+
+
+def _backwards(rewards, next_values, continues, start, step) -> Tensor:
+    """Any recursion from the last row to the first, to be put wrong."""
+    found, following = torch.empty_like(rewards), start
+    for t in reversed(range(len(rewards))):
+        following = step(rewards[t], next_values[t], continues[t], following)
+        found[t] = following
+    return found
+
+
+def _return(change=lambda r, v, c: (r, v, c), start=None, exchanged=False, step=None):
+    """The right recursion with one thing changed."""
+
+    def wrong(rewards, next_values, continues, gamma, lam):
+        rewards, next_values, continues = change(rewards, next_values, continues)
+        if exchanged:
+            lam = 1 - lam
+        usual = lambda r, v, c, f: r + gamma * c * ((1 - lam) * v + lam * f)  # noqa: E731
+        rule = usual if step is None else step(gamma, lam)
+        first = next_values[-1] if start is None else torch.zeros_like(next_values[-1])
+        return _backwards(rewards, next_values, continues, first, rule)
+
+    return wrong
+
+
+def _before(x: Tensor) -> Tensor:
+    return torch.cat([torch.ones_like(x[:1]), x[:-1]])
+
+
+dream_returns = Exercise(
+    reference=returns.dream_returns,
+    cases=_return_cases,
+    mistakes=(
+        Mistake(
+            "ends on nothing",
+            _return(start="zero"),
+            "Your last return ends on 0 instead of the last value. The dream stops at its horizon, "
+            "the game would not: start the recursion with `next_values[-1]`.",
+        ),
+        Mistake(
+            "lives for ever",
+            _return(lambda r, v, c: (r, v, torch.ones_like(c))),
+            "`continues` changes nothing in your version. A step that probably ends the episode "
+            "has little future: multiply what lies ahead by it.",
+        ),
+        Mistake(
+            "the step before decides",
+            _return(lambda r, v, c: (r, v, _before(c))),
+            "You used the continue probability of the step before. Whether there is a state after "
+            "step t is what `continues[t]` says.",
+        ),
+        Mistake(
+            "takes the reward away, too",
+            _return(
+                step=lambda gamma, lam: (
+                    lambda r, v, c, f: c * (r + gamma * ((1 - lam) * v + lam * f))
+                )
+            ),
+            "You multiplied the reward by the continue probability as well. The reward of a step "
+            "is earned even if it is the last: only what lies *ahead* may not come.",
+        ),
+        Mistake(
+            "discounts the reward",
+            _return(
+                step=lambda gamma, lam: (
+                    lambda r, v, c, f: gamma * (r + c * ((1 - lam) * v + lam * f))
+                )
+            ),
+            "You discounted the reward of the step itself. It comes at once: gamma belongs to what "
+            "lies ahead.",
+        ),
+        Mistake(
+            "lam the wrong way round",
+            _return(exchanged=True),
+            "`lam` and `1 - lam` are exchanged: lam 0 must give the one-step target, which trusts "
+            "the next value alone.",
+        ),
+        Mistake(
+            "value of the state after",
+            _return(lambda r, v, c: (r, torch.cat([v[1:], v[-1:]]), c)),
+            "You took the value one row too late. `next_values[t]` already is the value of the "
+            "state that step t led to.",
+        ),
+        Mistake(
+            "values inside the chain left out",
+            _return(step=lambda gamma, lam: lambda r, v, c, f: r + gamma * c * lam * f),
+            "The values on the way are missing: a share of `1 - lam` of each step's future is "
+            "`next_values[t]`.",
+        ),
+    ),
+    hints=(
+        "Go backwards in time. Keep `following`, the return of the row below; at first it is "
+        "`next_values[-1]`.",
+        "What lies ahead of step t: `(1 - lam) * next_values[t] + lam * following`.",
+        "`following = rewards[t] + gamma * continues[t] * ahead`",
+    ),
+)
+
+
+# --- How much an imagined step counts ----------------------------------------------------------
+
+
+def _weight_cases(rng: np.random.Generator) -> list[Case]:
+    hand = [
+        Case(
+            "one dream that may end at each step",
+            (_float([[0.5], [0.4], [0.1]]),),
+            _float([[1], [0.5], [0.2]]),
+        ),
+        Case(
+            "drawn ends: what comes after an end counts nothing",
+            (_float([[1, 1], [0, 1], [1, 0]]),),
+            _float([[1, 1], [1, 1], [0, 1]]),
+        ),
+    ]
+    continues = rng.uniform(0.3, 0.95, size=(4, 3))
+    expected = np.ones((4, 3))
+    for t, i in np.ndindex(4, 3):
+        for k in range(t):
+            expected[t, i] *= continues[k, i]
+    return [*hand, Case("three random dreams", (_float(continues),), _float(expected))]
+
+
+continue_weights = Exercise(
+    reference=returns.continue_weights,
+    cases=_weight_cases,
+    mistakes=(
+        Mistake(
+            "counts its own end",
+            lambda continues: continues.cumprod(0),
+            "Your weight of a step contains its own continue probability. The step that ends an "
+            "episode happened, and it teaches the most: multiply only those *before* it.",
+        ),
+        Mistake(
+            "looks back one step",
+            _before,
+            "You looked back one step only. To be reached, *all* steps before must have gone on: "
+            "their product.",
+        ),
+        Mistake(
+            "nothing at first",
+            lambda continues: torch.cat([torch.zeros_like(continues[:1]), continues[:-1]]).cumprod(
+                0
+            ),
+            "Your first weight is 0, and so are all after it. The first state is a real one: its "
+            "weight is 1.",
+        ),
+        Mistake(
+            "along the wrong axis",
+            lambda continues: torch.cat(
+                [torch.ones_like(continues[:, :1]), continues[:, :-1]], 1
+            ).cumprod(1),
+            "Your product runs over the dreams. Time is dimension 0.",
+        ),
+        Mistake(
+            "counts the way to the end",
+            lambda continues: continues.flip(0).cumprod(0).flip(0),
+            "You multiplied the steps from here to the horizon. What counts is whether this step "
+            "is *reached*: those before it.",
+        ),
+        Mistake(
+            "weights the dead",
+            lambda continues: _before(1 - continues).cumprod(0),
+            "You multiplied the probabilities of *ending*. A step is reached by going on.",
+        ),
+    ),
+    hints=(
+        "The first weight is 1, the second is `continues[0]`, the third "
+        "`continues[0] * continues[1]`.",
+        "`continues[:-1].cumprod(0)` holds all weights but the first.",
+    ),
+)
