@@ -278,6 +278,7 @@ def _n_step_cases(rng: np.random.Generator) -> list[Case]:
             ([1.0, 2.0, 99.0], no, [False, True, False], [5.0, 4.0, 7.0], 0.5),
             3.0,
         ),
+        Case("a target below zero", ([-1.0, -2.0, 0.0], no, no, [9.0, 9.0, -8.0], 0.5), -3.0),
         Case("a window of one step", ([3.0], [False], [False], [10.0], 0.9), 12.0),
         Case("one step, truncated", ([3.0], [False], [True], [10.0], 0.9), 12.0),
     ]

@@ -34,6 +34,11 @@ def _last_cases(rng: np.random.Generator) -> list[Case]:
             "a row of padding alone is worth 0", (values, _bits(["....", "xxx."])), _float([0, 7])
         ),
         Case("one token at the start", (values, _bits(["x...", "x..."])), _float([1, 5])),
+        Case(
+            "the last value need not be the largest",
+            (-values, _bits(["xxx.", ".xxx"])),
+            _float([-3, -8]),
+        ),
     ]
     drawn = rng.normal(size=(5, 6))
     starts = rng.integers(0, 4, size=5)
@@ -238,6 +243,11 @@ def _accuracy_cases(rng: np.random.Generator) -> list[Case]:
             "labels for the second, and a label that says tie",
             (_float([1, 1, 5]), _float([2, 0, 0]), _float([0, 0, 0.5])),
             _float(0.5),
+        ),
+        Case(
+            "small differences count like large ones",
+            (_float([0.2, 0.4, -0.1]), _float([0.1, 0.3, 9]), one),
+            _float(2 / 3),
         ),
         Case(
             "two right, and a label that says tie",

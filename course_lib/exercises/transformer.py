@@ -80,7 +80,12 @@ def _attention_cases(rng: np.random.Generator) -> list[Case]:
     ]
     args = (_float(q), _float(k), _float(v), torch.from_numpy(mask))
     drawn = Case("two texts, three heads, 3 queries, 5 keys", args, _float(expected), atol=1e-5)
-    return [*hand, drawn]
+    # As many queries as keys: exchanging the two would keep the shape.
+    q, k, v = rng.normal(size=(3, 4, 3))
+    mask = np.tril(np.ones((4, 4), dtype=bool))
+    args = (_float(q), _float(k), _float(v), torch.from_numpy(mask))
+    square = Case("4 queries, 4 keys", args, _float(_attend_by_hand(q, k, v, mask)), atol=1e-5)
+    return [*hand, drawn, square]
 
 
 def _attends(
