@@ -1,0 +1,309 @@
+"""A transformer that is a game: frame and action in, next frame, reward and end out.
+
+The blocks are the language model's (``lm.gpt.Transformer``). A step is one vector: the frame's
+embedding plus the action's. Where a language model reads off the next word, this reads off a
+*chance token*, and everything that the player sees follows from it (``heads``).
+
+Leans on IRIS (Micheli et al., arXiv 2209.00588), which writes a frame as 16 tokens, one after the
+other, and on DreamerV2 (Hafner et al., arXiv 2010.02193), whose discrete latent is drawn as one.
+Left out: a learned image tokenizer, since frames of zeros and ones need none; several tokens of
+chance, which games with more going on want.
+
+``WorldModel.loss`` is for learning from real windows, ``train`` drives it. ``start`` and ``step``
+dream: they carry a ``Memory`` along, so that each step is read once.
+
+Symbols: B windows or dreams, T steps, C channels, H by W cells, D width, V codes, R rewards.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from course_lib.lm.gpt import Cache, GPTConfig, Transformer
+from course_lib.rl.networks import seeded
+from course_lib.world_models import sequence
+from course_lib.world_models.frames import FrameReplay, Windows
+from course_lib.world_models.heads import (
+    BernoulliHead,
+    ChanceHead,
+    FrameDecoder,
+    HiddenEvents,
+    PairEvents,
+    image,
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The shape of a world model and how it learns. Works for MinAtar's games."""
+
+    context: int = 16  # steps it can look back on: 8 to 64
+    layers: int = 2  # transformer blocks: 1 to 6
+    width: int = 96  # channels D between them: 64 to 256
+    heads: int = 4  # attention heads: width / 32 to width / 16
+    encoder: int = 192  # units between a frame and its embedding: 128 to 512
+    hidden: int = 192  # units between the transformer and the decoder: 128 to 512
+    filters: int = 24  # channels of the decoder's convolutions: 16 to 64
+    frame_head: str = "chance"  # "chance": one future is drawn; "bernoulli": all are averaged
+    event_head: str = "pair"  # reward and end read the "pair" of frames, or the "hidden" state
+    codes: int = 8  # futures V that a chance token can name: 4 to 32
+    rewards: int = 2  # R: rewards are the whole numbers 0 to R - 1
+    kl_coef: float = 0.3  # weight of the chance token's KL: 0.1 to 1
+    balance: float = 0.8  # share of it that moves the prior, the rest moves the posterior
+    batch_size: int = 24  # windows per gradient step: 16 to 64
+    learning_rate: float = 2e-3  # AdamW's, after the warm-up: 5e-4 to 3e-3
+    final_rate: float = 0.05  # share of it at the end of each call of train
+    warmup: int = 20  # gradient steps of rising learning rate, in each call of train
+    weight_decay: float = 0.01  # AdamW's: 0 to 0.1
+    max_grad_norm: float = 1.0  # longer gradients are shortened to this
+
+    def __post_init__(self) -> None:
+        for name, known in (("frame_head", FRAME_HEADS), ("event_head", EVENT_HEADS)):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
+        for name in ("context", "codes", "rewards", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+FRAME_HEADS = ("chance", "bernoulli")
+EVENT_HEADS = ("pair", "hidden")
+
+
+class Prediction(NamedTuple):
+    """What one dreamed step of ``B`` dreams gave."""
+
+    next_obs: Tensor  # (B, C, H, W) uint8
+    rewards: Tensor  # (B,) float32
+    terminated: Tensor  # (B,) bool, drawn
+    end: Tensor  # (B,) probability that the step ended the episode
+    reward_probs: Tensor  # (B, R)
+    chance_probs: Tensor  # (B, V) how likely each future was held to be; (B, 1) without codes
+    logits: Tensor  # (B, C, H, W) of the frame that came
+
+
+class Memory:
+    """What the dreams have seen: the transformer's cache, and how to make room in it."""
+
+    def __init__(self, cache: Cache, embedded: Tensor, visible: Tensor):
+        self.cache = cache
+        self.embedded = embedded  # (B, S, D) what the transformer has read, to read it again
+        self.visible = visible  # (B, S) bool: False where a step belongs to another episode
+
+
+class WorldModel(nn.Module):
+    """One game as a network. ``obs_shape`` (C, H, W); actions are numbered 0 to A - 1."""
+
+    def __init__(self, config: Config, obs_shape: tuple[int, ...], num_actions: int, seed: int = 0):
+        super().__init__()
+        self.config, self.obs_shape, self.num_actions = config, tuple(obs_shape), num_actions
+        seeded(seed, self._build)
+
+    def _build(self) -> None:
+        c, channels = self.config, self.obs_shape[0]
+        cells = int(np.prod(self.obs_shape))
+        self.encoder = nn.Sequential(
+            nn.Linear(cells, c.encoder), nn.GELU(), nn.Linear(c.encoder, c.width)
+        )
+        self.action = nn.Embedding(self.num_actions, c.width)
+        shape = GPTConfig(1, c.context, c.layers, c.width, c.heads)  # no vocabulary is needed
+        self.transformer = Transformer(shape)
+        if c.frame_head == "chance":
+            self.frame_head = ChanceHead(cells, c.width, c.hidden, c.codes, c.balance)
+        else:
+            self.frame_head = BernoulliHead(c.width, c.hidden)
+        self.decoder = FrameDecoder(channels, c.hidden, c.filters)
+        if c.event_head == "pair":
+            self.events = PairEvents(channels, c.rewards)
+        else:
+            self.events = HiddenEvents(c.width, c.rewards)
+        self.to(memory_format=torch.channels_last)
+
+    def num_parameters(self) -> int:
+        """How many numbers the model has learned."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def embed(self, obs: Tensor, actions: Tensor) -> Tensor:
+        """One vector per step: ``obs`` (B, T, C, H, W) and ``actions`` (B, T) to (B, T, D)."""
+        return self.encoder(obs.flatten(2).float()) + self.action(actions)
+
+    # --- Learning ------------------------------------------------------------------------------
+
+    def loss(
+        self,
+        windows: Windows,
+        generator: torch.Generator,
+        block_causal_mask: Callable[[Tensor, int], Tensor] = sequence.block_causal_mask,
+        event_nll: Callable[..., Tensor] = sequence.event_nll,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Surprise at what really followed each step, in nats per step, and its parts.
+
+        The two functions can be replaced, by your own or by a mistake that you want to see fail.
+        """
+        mask = block_causal_mask(windows.ended, 1)
+        state = self.transformer(self.embed(windows.obs, windows.actions), mask=mask).flatten(0, 1)
+        obs, next_obs = image(windows.obs.flatten(0, 1)), image(windows.next_obs.flatten(0, 1))
+        orders, kl = self.frame_head.learn(state, obs, next_obs, generator)
+        logits = self.decoder(obs, orders)
+        frame = F.binary_cross_entropy_with_logits(logits, next_obs, reduction="sum") / len(obs)
+        events = self.events(obs, next_obs, state).view(*windows.actions.shape, -1)
+        valid = torch.ones_like(windows.terminated)
+        rewards = windows.rewards.long()
+        event = event_nll(events[..., :-1], events[..., -1], rewards, windows.terminated, valid)
+        parts = {"frame": frame.detach(), "kl": kl.detach(), "events": event.detach()}
+        return frame + self.config.kl_coef * kl + event, parts
+
+    # --- Dreaming ------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def start(self, obs: Tensor, actions: Tensor, same_episode: Tensor | None = None) -> Memory:
+        """Read what came before a dream: steps (B, t), which may be none (t = 0).
+
+        ``obs`` (B, t, C, H, W), ``actions`` (B, t); ``same_episode`` (B, t) is False at steps
+        of an earlier episode, which the dream must not look at. The frame in which the dream
+        begins is not among them: it goes to ``step``, with the first action.
+        """
+        batch, past = actions.shape
+        if past >= self.config.context:
+            raise ValueError(
+                f"a dream can look back on {self.config.context - 1} steps at most, got {past}"
+            )
+        if same_episode is None:
+            same_episode = torch.ones(batch, past, dtype=torch.bool)
+        return self._read(self.embed(obs, actions), same_episode)
+
+    def _read(self, embedded: Tensor, visible: Tensor) -> Memory:
+        past = embedded.shape[1]
+        cache = Cache(self.transformer.config, len(embedded), self.config.context, embedded)
+        if past:
+            causal = torch.ones(past, past, dtype=torch.bool).tril()
+            mask = causal & visible[:, None] | torch.eye(past, dtype=torch.bool)
+            self.transformer(embedded, cache=cache, mask=mask)
+        return Memory(cache, embedded, visible)
+
+    @torch.no_grad()
+    def step(
+        self,
+        memory: Memory,
+        obs: Tensor,
+        actions: Tensor,
+        generator: torch.Generator | None = None,
+        temperature: float = 1.0,
+        sample_frame: Callable[..., Tensor] = sequence.sample_frame,
+    ) -> Prediction:
+        """Dream one step of each of B dreams on from ``obs`` (B, C, H, W) by ``actions`` (B,).
+
+        ``temperature`` 1 draws chances as learned, 0 takes the likeliest of everything; both of
+        the frame, the reward and the end. ``memory`` grows by this step; where it is full, its
+        older half is forgotten.
+        """
+        state = self._advance(memory, self.embed(obs[:, None], actions[:, None]))
+        frames = image(obs)
+        draws = torch.rand(len(obs), generator=generator)
+        next_obs, logits, chance = self._next_frame(
+            frames, state, draws, generator, temperature, sample_frame
+        )
+        events = self.events(frames, image(next_obs), state)
+        reward_logits, end_logits = events[:, :-1], events[:, -1]
+        if temperature == 0:
+            rewards, terminated = reward_logits.argmax(-1), end_logits > 0
+        else:
+            probs = (reward_logits / temperature).softmax(-1)
+            rewards = torch.multinomial(probs, 1, generator=generator)[:, 0]
+            uniform = torch.rand(len(obs), generator=generator)
+            terminated = uniform < (end_logits / temperature).sigmoid()
+        return Prediction(
+            next_obs, rewards.float(), terminated, end_logits.sigmoid(),
+            reward_logits.softmax(-1), chance, logits,
+        )  # fmt: skip
+
+    def _advance(self, memory: Memory, embedded: Tensor) -> Tensor:
+        """Let the transformer read one more step, (B, 1, D); what it knows then, (B, D)."""
+        if memory.cache.length == self.config.context:
+            kept = self.config.context // 2
+            newer = self._read(memory.embedded[:, -kept:], memory.visible[:, -kept:])
+            memory.cache, memory.embedded, memory.visible = (
+                newer.cache, newer.embedded, newer.visible,
+            )  # fmt: skip
+        now = torch.ones(len(embedded), 1, dtype=torch.bool)
+        memory.embedded = torch.cat([memory.embedded, embedded], dim=1)
+        memory.visible = torch.cat([memory.visible, now], dim=1)
+        mask = memory.visible[:, None]
+        return self.transformer(embedded, cache=memory.cache, mask=mask)[:, 0]
+
+    def _next_frame(
+        self,
+        frames: Tensor,
+        state: Tensor,
+        draws: Tensor,
+        generator: torch.Generator | None,
+        temperature: float,
+        sample_frame: Callable[..., Tensor],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        head, logits = self.frame_head, None
+
+        def decode(codes: Tensor) -> Tensor:
+            nonlocal logits
+            orders = head.orders(state, F.one_hot(codes, head.codes).float())
+            logits = self.decoder(frames, orders)
+            return logits
+
+        if isinstance(head, ChanceHead):
+            chance = head.prior(state)
+            return sample_frame(chance, decode, draws, temperature), logits, chance.softmax(-1)
+        logits = self.decoder(frames, head.orders(state))
+        alone = torch.ones(len(frames), 1)
+        if temperature == 0:
+            return (logits > 0).to(torch.uint8), logits, alone
+        coins = torch.rand(logits.shape, generator=generator)
+        return (coins < (logits / temperature).sigmoid()).to(torch.uint8), logits, alone
+
+
+class Run:
+    """What training knows besides its model, kept from one call of ``train`` to the next."""
+
+    def __init__(self, model: WorldModel, seed: int = 0):
+        c = model.config
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), c.learning_rate, (0.9, 0.99), 1e-8, c.weight_decay, fused=True
+        )
+        stream = int(np.random.SeedSequence((seed, 2)).generate_state(1)[0])
+        self.generator = torch.Generator().manual_seed(stream)
+
+
+def train(
+    model: WorldModel,
+    replay: FrameReplay,
+    steps: int,
+    seed: int = 0,
+    *,
+    run: Run | None = None,
+    block_causal_mask: Callable[[Tensor, int], Tensor] = sequence.block_causal_mask,
+    event_nll: Callable[..., Tensor] = sequence.event_nll,
+) -> Iterator[dict[str, float]]:
+    """Train ``model`` in place on windows of ``replay``; yield a dictionary after each step.
+
+    With ``run`` training goes on from there: more frames have come, the model is kept. The
+    learning rate rises and falls once per call. Metrics: ``updates``, ``loss``, ``frame``, ``kl``
+    and ``events``, in nats per step.
+    """
+    config = model.config
+    run = run or Run(model, seed)
+    model.train()
+    for update in range(steps):
+        falling = 1 - (1 - config.final_rate) * update / steps
+        rate = config.learning_rate * min(1.0, (update + 1) / config.warmup) * falling
+        run.optimizer.param_groups[0]["lr"] = rate
+        windows = replay.windows(config.batch_size, config.context, run.generator)
+        loss, parts = model.loss(windows, run.generator, block_causal_mask, event_nll)
+        run.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+        run.optimizer.step()
+        row = {"updates": float(update + 1), "loss": float(loss.detach())}
+        yield row | {name: float(value) for name, value in parts.items()}
