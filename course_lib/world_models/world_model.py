@@ -15,13 +15,17 @@ dream: they carry a ``Memory`` along, so that each step is read once.
 Symbols: B windows or dreams, T steps, C channels, H by W cells, D width, V codes, R rewards.
 """
 
+import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from course_lib.lm.gpt import Cache, GPTConfig, Transformer
@@ -307,3 +311,26 @@ def train(
         run.optimizer.step()
         row = {"updates": float(update + 1), "loss": float(loss.detach())}
         yield row | {name: float(value) for name, value in parts.items()}
+
+
+def save(model: WorldModel, path: Path | str, made_by: str = "") -> None:
+    """Write weights, shape and where they come from to one safetensors file."""
+    shape = {"obs_shape": model.obs_shape, "num_actions": model.num_actions}
+    record = {"config": asdict(model.config), **shape, "made_by": made_by}
+    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(weights, path, metadata={"world_model": json.dumps(record)})
+
+
+def load(path: Path | str) -> WorldModel:
+    """Read a model that ``save`` wrote."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            record = json.loads(file.metadata()["world_model"])
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        model = WorldModel(Config(**record["config"]), record["obs_shape"], record["num_actions"])
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{path} does not hold a model written by `world_model.save`: {error}"
+        ) from error
+    model.load_state_dict(weights)
+    return model.eval()
