@@ -170,6 +170,8 @@ def test_hostile_submissions_are_contained(tmp_path):
         (["ada/02_dqn.ipynb", "bob/02_dqn.ipynb", "bob/03_ppo.ipynb"], ["ada", "bob", "bob"]),
         (["submitted/ada/dqn/02_dqn.ipynb", "submitted/bob/dqn/02_dqn.ipynb"], ["ada", "bob"]),
         (["ada_02_dqn.ipynb", "bob.ipynb"], ["ada", "bob"]),
+        (["s07_02_dqn.ipynb", "s08_02_dqn.ipynb", "s1-02_dqn.ipynb"], ["s07", "s08", "s1"]),
+        (["lovelaceada_47_815_02_dqn-1.ipynb", "x_02_dqn (2).ipynb"], ["lovelaceada_47_815", "x"]),
         (["Ada L_47_assignsubmission_file/02_dqn.ipynb", "B/x.ipynb"], ["Ada L", "B"]),
         (
             ["ada/02_dqn.ipynb", "ada/.ipynb_checkpoints/02_dqn.ipynb", "__MACOSX/._a.ipynb"],
@@ -232,6 +234,16 @@ def test_a_run_that_was_killed_goes_on_and_a_second_one_gives_the_same_tables(tm
     page = (out / "feedback" / "student0.html").read_text(encoding="utf-8")
     assert "Not attempted" in page and "Expected" in page and "def success_rate" not in page
     assert "Common mistakes" in (out / "summary.html").read_text(encoding="utf-8")
+
+
+def test_two_notebooks_of_one_student_with_the_same_exercises_are_reported(tmp_path):
+    (tmp_path / "in" / "ada").mkdir(parents=True)
+    for name in ("00_start_here", "copy"):
+        (tmp_path / "in" / "ada" / f"{name}.ipynb").write_bytes(hostile.good())
+    assert _run(tmp_path / "in", tmp_path / "out").returncode == 0
+    row = _table(tmp_path / "out")["ada"]
+    assert row["passed"] == "2"
+    assert "ada/copy.ipynb" in row["problems"]
 
 
 def test_a_cell_that_a_spreadsheet_would_execute_is_made_harmless(tmp_path):

@@ -2,8 +2,8 @@
 
 The student is the first folder below the top (``STUDENT/02_dqn.ipynb``, nbgrader's
 ``submitted/STUDENT/dqn/02_dqn.ipynb``, Moodle's ``Ada Lovelace_4711_assignsubmission_file/…``);
-of a file that lies at the top, what stands before the first "_" and the lesson's name
-(``ada_02_dqn.ipynb``, Canvas's ``lovelaceada_4711_815_02_dqn.ipynb``).
+of a file that lies at the top, what stands before the lesson's name (``ada_02_dqn.ipynb``,
+Canvas's ``lovelaceada_4711_815_02_dqn.ipynb``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from pathlib import Path, PurePosixPath
 from course_lib.classroom.grade.notebook import LARGEST, UnreadableNotebook
 
 SKIPPED = {"__MACOSX", ".ipynb_checkpoints", "autograded", "feedback", "release", "source"}
-LESSON = re.compile(r"[_ -]?\d\d_[a-z0-9_]+$")
+# "02_dqn" and what a browser or a learning system appends to a second copy, "-1" or " (1)". A name
+# that ends in digits keeps them: "student07_02_dqn" is the student "student07".
+LESSON = re.compile(r"[_ -]?(?<!\d)\d\d_[a-z][a-z0-9_]*(-\d+| \(\d+\))?$")
 
 
 @dataclass(frozen=True)
