@@ -193,7 +193,7 @@ def q_learning(
         q[state, action] = update(q[state, action], goal, alpha)
         return error
 
-    return _train(lambda state: q[state], learn, q.shape, env, config, seed, policy)
+    return act_and_learn(lambda state: q[state], learn, q.shape, env, config, seed, policy)
 
 
 def sarsa(
@@ -229,10 +229,12 @@ def double_q_learning(
         one[state, action] = update(one[state, action], goal, alpha)
         return error
 
-    return _train(lambda state: q[:, state].mean(0), learn, q.shape[1:], env, config, seed, policy)
+    return act_and_learn(
+        lambda state: q[:, state].mean(0), learn, q.shape[1:], env, config, seed, policy
+    )
 
 
-def _train(row, learn, shape, env, config, seed, policy) -> Iterator[dict[str, float]]:
+def act_and_learn(row, learn, shape, env, config, seed, policy) -> Iterator[dict[str, float]]:
     """Act, learn, report: the loop that the algorithms share.
 
     The next action is chosen before the update, because SARSA's target needs it.
