@@ -193,23 +193,10 @@ def test_the_stored_output_is_a_clip_and_words():
     assert shown.game.steps == 0, "the clip is of another game"
 
 
-def test_the_rule_goes_where_the_ball_comes_down():
-    frame = np.zeros((1, 4, 10, 10), np.uint8)
-    frame[0, 0, 9, 2] = frame[0, 1, 5, 4] = frame[0, 2, 4, 3] = 1  # lands in column 8
-    assert widgets.follow_the_ball(frame) == [2]
-    frame[0, 0, 9] = 0
-    frame[0, 0, 9, 8] = 1
-    assert widgets.follow_the_ball(frame) == [0]
-    frame[0, 2] = 0
-    frame[0, 2, 4, 5] = 1  # it comes from the right: lands in column 0
-    assert widgets.follow_the_ball(frame) == [1]
-    assert widgets.follow_the_ball(np.zeros_like(frame)) == [0]
-
-
-def test_the_rule_plays_well():
-    envs = make("MinAtar/Breakout", num_envs=16, seed=0)
-    obs, total = envs.reset(), 0.0
-    for _ in range(150):
-        step = envs.step(widgets.follow_the_ball(obs))
-        obs, total = step.obs, total + step.rewards.sum()
-    assert total / 16 > 3
+def test_the_rule_plays_on():
+    game = DreamGame(Fake([np.zeros((4, 10, 10), np.uint8)]), prelude=0)
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        game.press(game.actions[int(widgets.by_rule(game.game, game.real[None], rng)[0])])
+    assert game.score["real"] > 3 and not game.over["real"]
+    assert widgets.by_rule("MinAtar/Freeway", np.zeros((5, 7, 10, 10)), rng).max() < 3

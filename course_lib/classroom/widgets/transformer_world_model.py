@@ -17,6 +17,7 @@ import torch
 
 from course_lib.classroom.widgets import live
 from course_lib.rl.envs import make
+from course_lib.world_models.truth import follow_the_ball
 from course_lib.world_models.world_model import WorldModel
 
 HERE = Path(__file__).parent
@@ -74,9 +75,7 @@ class DreamGame:
         """Play some steps in the real game, let the model read them; the frame to begin in."""
         obs, before, taken = self.envs.reset(), [], []
         for _ in range(rng.integers(self.prelude + 1)):
-            action = rng.integers(len(self.actions), size=1)
-            if self.game == "MinAtar/Breakout":
-                action = follow_the_ball(obs)
+            action = by_rule(self.game, obs, rng)
             step = self.envs.step(action)
             before.append(obs)
             taken.append(int(action[0]))
@@ -280,12 +279,11 @@ class RecordedDream:
 def play(model: WorldModel, game: str = "MinAtar/Breakout", seed: int = 0) -> RecordedDream:
     """Play inside ``model``'s dream by keys or buttons; end a cell with it to show it.
 
-    The stored output is a clip of the same dream, played by a rule (Breakout: go where the ball
-    comes down) or by no one.
+    The stored output is a clip of the same dream, played by a rule.
     """
     recording = DreamGame(model, game, seed)
-    rule = follow_the_ball if game == "MinAtar/Breakout" else (lambda obs: np.zeros(1, int))
-    pictures = recording.record(rule)
+    rng = np.random.default_rng(seed)
+    pictures = recording.record(lambda obs: by_rule(game, obs, rng))
     caption = (
         "Left the real game, right the dream, from the same state and with the same actions. "
         "Cells in which the dream errs are crossed."
@@ -293,25 +291,11 @@ def play(model: WorldModel, game: str = "MinAtar/Breakout", seed: int = 0) -> Re
     return RecordedDream(DreamGame(model, game, seed), pictures, caption)
 
 
-def follow_the_ball(obs: np.ndarray) -> np.ndarray:
-    """A rule for Breakout: ``obs`` (N, 4, 10, 10) to actions (N,), towards where the ball lands.
-
-    The ball moves diagonally, away from its trail. Where a frame shows no ball or no paddle, stay.
-    """
-    actions = np.zeros(len(obs), int)
-    for i, frame in enumerate(obs):
-        ball, trail, paddle = (np.argwhere(frame[channel]) for channel in (1, 2, 0))
-        if not len(ball) or not len(paddle):
-            continue
-        row, column = ball[0]
-        sideways = int(np.sign(column - trail[0][1])) if len(trail) else 0
-        falls = len(trail) and row > trail[0][0]
-        for _ in range(9 - row if falls else 0):
-            if not 0 <= column + sideways <= 9:
-                sideways = -sideways
-            column += sideways
-        actions[i] = 0 if column == paddle[0][1] else (1 if column < paddle[0][1] else 2)
-    return actions
+def by_rule(game: str, obs: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """In Breakout go where the ball comes down, elsewhere anywhere: ``obs`` (N, ...) to (N,)."""
+    if game == "MinAtar/Breakout":
+        return follow_the_ball(obs, 0.0, rng)
+    return rng.integers(len(ACTIONS[game]), size=len(obs))
 
 
 def _top(frame: np.ndarray) -> np.ndarray:
