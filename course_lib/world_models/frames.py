@@ -33,6 +33,11 @@ class Windows(NamedTuple):
         """(B, T) bool: the next row belongs to another episode."""
         return self.terminated | self.truncated
 
+    @property
+    def same_episode(self) -> Tensor:
+        """(B, T - 1) bool: the step belongs to the episode of the last one."""
+        return self.ended[:, :-1].flip(1).cumsum(1).flip(1) == 0
+
 
 class FrameReplay:
     """One stream of steps per environment, and ways to draw from them."""
@@ -72,7 +77,7 @@ class FrameReplay:
             raise ValueError(f"no stream holds {length} steps yet: play more or ask for fewer")
         envs = torch.multinomial(places.float(), batch, replacement=True, generator=generator)
         first = (torch.rand(batch, generator=generator) * places[envs]).long()
-        return self._take(envs, first, length)
+        return self.take(envs, first, length)
 
     def starts(
         self,
@@ -101,9 +106,10 @@ class FrameReplay:
             envs[:number], dying = _draw(deaths, number, generator)
             before = torch.randint(back, (number,), generator=generator)
             last[:number] = (dying - before).clamp(min=context - 1)
-        return self._take(envs, last - context + 1, context)
+        return self.take(envs, last - context + 1, context)
 
-    def _take(self, envs: Tensor, first: Tensor, length: int) -> Windows:
+    def take(self, envs: Tensor, first: Tensor, length: int) -> Windows:
+        """The windows that begin at steps ``first`` (B,) of the streams ``envs`` (B,)."""
         steps = first[:, None] + torch.arange(length)
         columns = (self.obs, self.actions, self.rewards, self.next_obs)
         columns += (self.terminated, self.truncated)

@@ -57,10 +57,9 @@ class Dream:
     def reset(self) -> np.ndarray:
         """Wake up and begin new dreams everywhere: real frames (N, C, H, W) uint8."""
         windows = self.starts(self.num_envs, self.generator)
-        before = windows.ended[:, :-1]
-        # A step before is of the same episode if none from it on ended one.
-        same = before.flip(1).cumsum(1).flip(1) == 0
-        self._memory = self.model.start(windows.obs[:, :-1], windows.actions[:, :-1], same)
+        self._memory = self.model.start(
+            windows.obs[:, :-1], windows.actions[:, :-1], windows.same_episode
+        )
         self._obs = windows.obs[:, -1].contiguous()
         self._alive = torch.ones(self.num_envs, dtype=torch.bool)
         self._age = 0
