@@ -1,6 +1,7 @@
 """`python -m benchmarks list`, `python -m benchmarks NAME [--quick]`, or `... readme`.
 
-`readme` writes the table of all committed results into README.md, as each full run does too.
+`readme` writes all committed results into benchmarks/README.md and what falls short into README.md,
+as each full run does too.
 """
 
 from __future__ import annotations

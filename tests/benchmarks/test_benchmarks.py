@@ -56,8 +56,9 @@ def test_run_writes_unless_quick_and_reports_what_fell_short(
     monkeypatch.setattr(harness, "RESULTS", tmp_path / "benchmarks" / "results")
     monkeypatch.setattr(harness, "ROOT", tmp_path)
     (tmp_path / "benchmarks").mkdir()
-    readme = tmp_path / "README.md"
-    readme.write_text("above <!-- results --> old <!-- /results --> below", encoding="utf-8")
+    full, readme = tmp_path / "benchmarks" / "README.md", tmp_path / "README.md"
+    for page in (full, readme):
+        page.write_text("above <!-- results --> old <!-- /results --> below", encoding="utf-8")
     goals = [Goal("it learns", ">= 475", "480", met)]
     result = {"seeds": [0], "runs": [{"seed": 0, "return": 480.0}]}
     assert harness.run("sample", lambda quick: dict(result), lambda _: goals, quick) is met
@@ -67,11 +68,15 @@ def test_run_writes_unless_quick_and_reports_what_fell_short(
     if not quick:
         record = json.loads(written.read_text(encoding="utf-8"))
         assert record["runs"] == result["runs"] and record["goals"][0]["met"] is met
-        text = readme.read_text(encoding="utf-8")
-        assert text.startswith("above") and text.endswith("below") and "old" not in text
-        assert "| `sample` | it learns | >= 475 | 480" in text
+        row = "| `sample` | it learns | >= 475 | 480"
+        for page, shown in ((full, True), (readme, not met)):
+            text = page.read_text(encoding="utf-8")
+            assert text.startswith("above") and text.endswith("below") and "old" not in text
+            assert (row in text) is shown
+        assert f"Of 1 goals {int(met)} are met." in readme.read_text(encoding="utf-8")
 
 
-def test_the_readme_shows_the_committed_results():
-    text = (harness.ROOT / "README.md").read_text(encoding="utf-8")
-    assert harness.summary() in text, "run `python -m benchmarks readme`"
+def test_the_readmes_show_the_committed_results():
+    for folder, shown in (("benchmarks", harness.summary()), ("", harness.shortfalls())):
+        text = (harness.ROOT / folder / "README.md").read_text(encoding="utf-8")
+        assert shown in text, "run `python -m benchmarks readme`"
