@@ -11,11 +11,12 @@ from torch import Tensor
 
 from course_lib.classroom import plots
 from course_lib.classroom.widgets.transformer_world_model import COLOURS, EMPTY
-from course_lib.evaluation import bootstrap_interval
+from course_lib.evaluation import bootstrap_interval, iqm
 from course_lib.world_models.frame_tokenizer import FrameTokenizer
+from course_lib.world_models.frames import Windows
 from course_lib.world_models.imagination import Dream
 from course_lib.world_models.truth import one_ball_one_paddle
-from course_lib.world_models.world_model import WorldModel
+from course_lib.world_models.world_model import Prediction, WorldModel
 
 
 def draw_frame(frame: Tensor | np.ndarray, ax: Axes, title: str = "") -> Axes:
@@ -62,26 +63,73 @@ def kept_whole(dream: Dream, seed: int = 0) -> np.ndarray:
     return np.array(shares)
 
 
-@torch.no_grad()
-def cell_chances(model: WorldModel, obs: Tensor, actions: Tensor, same: Tensor) -> Tensor:
-    """Probability of each cell after the last step of windows, (B, C, H, W): futures mixed.
+BOOKS = {
+    "lost": "ball lost, and the game goes on",
+    "ended": "game over, and the ball is in play",
+    "unpaid": "brick gone, and nothing is paid",
+    "paid": "paid, and no brick is gone",
+}
 
-    ``obs`` (B, T, C, H, W), ``actions`` and ``same`` (B, T), as for ``model.start``.
+
+def audit(dream: Dream, batches: int = 4, seed: int = 0) -> dict[str, float]:
+    """How often a dream of Breakout says what its own pictures deny: four shares.
+
+    A ball in the last row is lost, and then the game is over; a brick that is gone pays 1; nothing
+    else ends or pays. The first two are shares of the lost balls and of the ends; the other two of
+    the bricks and of the payments. Actions are random.
     """
-    memory = model.start(obs[:, :-1], actions[:, :-1], same[:, :-1])
-    mixed = 0.0
+    rng, count = np.random.default_rng(seed), dict.fromkeys([*BOOKS, *"LEBP"], 0)
+    for _ in range(batches):
+        before = dream.reset()
+        for _ in range(dream.horizon):
+            step = dream.step(rng.integers(dream.num_actions, size=dream.num_envs))
+            lost = step.obs[:, 1, -1].any(axis=-1)
+            gone = step.obs[:, 3].sum((1, 2)) < before[:, 3].sum((1, 2))
+            told = {"L": lost, "E": step.terminated, "B": gone, "P": step.rewards > 0}
+            told |= {"lost": lost & ~step.terminated, "ended": ~lost & step.terminated}
+            told |= {"unpaid": gone & (step.rewards == 0), "paid": ~gone & (step.rewards > 0)}
+            for name, true in told.items():
+                count[name] += int((true & step.valid).sum())
+            before = step.obs
+    return {name: count[name] / max(count[of], 1) for name, of in zip(BOOKS, "LEBP", strict=True)}
 
-    def mix(chance_logits: Tensor, decode, draws: Tensor, temperature: float) -> Tensor:
-        nonlocal mixed
-        chances = chance_logits.softmax(-1)
-        every = [
-            decode(torch.full_like(draws, v).long()).sigmoid() for v in range(chances.shape[1])
-        ]
-        mixed = sum(chances[:, v, None, None, None] * p for v, p in enumerate(every))
-        return (mixed > 0.5).to(torch.uint8)
 
-    found = model.step(memory, obs[:, -1], actions[:, -1], sample_frame=mix)
-    return mixed if isinstance(mixed, Tensor) else found.logits.sigmoid()
+@torch.no_grad()
+def cell_chances(model: WorldModel, windows: Windows) -> Tensor:
+    """Probability of each cell after the last step of ``windows`` (B, T): futures mixed.
+
+    For a model without a chance token, which knows nothing else. Returns (B, C, H, W).
+    """
+    return _told(model, windows).logits.sigmoid()
+
+
+def _told(
+    model: WorldModel, windows: Windows, generator: torch.Generator | None = None
+) -> Prediction:
+    """What ``model`` says of the last step of each window, having read those before."""
+    ended = windows.ended[:, :-1]
+    same = ended.flip(1).cumsum(1).flip(1) == 0  # no end from there on
+    memory = model.start(windows.obs[:, :-1], windows.actions[:, :-1], same)
+    return model.step(memory, windows.obs[:, -1], windows.actions[:, -1], generator)
+
+
+def draw_futures(
+    averaging: WorldModel, drawing: WorldModel, windows: Windows, axes: Sequence[Axes]
+) -> None:
+    """The step of ``windows`` whose ball may go two ways, four times: the frame before it, the
+    average of all futures, one frame of cells tossed alone, one drawn by a chance token.
+    """
+    mixed = cell_chances(averaging, windows)
+    ball = mixed[:, 1].flatten(1)
+    doubt = int((ball * (1 - ball)).sum(1).argmax())
+    generator = torch.Generator().manual_seed(0)
+    tossed = (torch.rand(64, *mixed.shape[1:], generator=generator) < mixed[doubt]).float()
+    ghosts = ~one_ball_one_paddle(tossed)
+    draw_frame(windows.obs[doubt, -1], axes[0], "now")
+    draw_frame(mixed[doubt], axes[1], "average of all futures")
+    draw_frame(tossed[int(ghosts.int().argmax())], axes[2], "each cell tossed alone")
+    drawn = _told(drawing, windows, generator).next_obs
+    draw_frame(drawn[doubt], axes[3], "one token drawn")
 
 
 def draw_scores(
@@ -98,6 +146,25 @@ def draw_scores(
         bars[label] = (float(np.mean(values)), *bootstrap_interval(values))
         dots[label] = values
     return plots.bars_with_intervals(bars, label="bricks per game", runs=dots, ax=ax)
+
+
+def verdicts(runs: Sequence[Mapping], mine: str, score: str = "return") -> dict[str, str]:
+    """For each other agent: is ``mine`` above it, below it, or can the intervals not tell?
+
+    Interquartile means over seeds; "above" and "below" where the 95 % intervals do not overlap.
+    """
+    found = {}
+    for agent in dict.fromkeys(run["agent"] for run in runs):
+        values = [run[score] for run in runs if run["agent"] == agent]
+        found[agent] = (iqm(values), *bootstrap_interval(values, iqm))
+    _, low, high = found[mine]
+    words = {}
+    for agent, (_, its_low, its_high) in found.items():
+        if agent != mine:
+            words[agent] = (
+                "above" if low > its_high else "below" if high < its_low else "no verdict"
+            )
+    return words
 
 
 def _rgb(colour: str) -> np.ndarray:
