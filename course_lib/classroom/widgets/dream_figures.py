@@ -107,9 +107,7 @@ def _told(
     model: WorldModel, windows: Windows, generator: torch.Generator | None = None
 ) -> Prediction:
     """What ``model`` says of the last step of each window, having read those before."""
-    ended = windows.ended[:, :-1]
-    same = ended.flip(1).cumsum(1).flip(1) == 0  # no end from there on
-    memory = model.start(windows.obs[:, :-1], windows.actions[:, :-1], same)
+    memory = model.start(windows.obs[:, :-1], windows.actions[:, :-1], windows.same_episode)
     return model.step(memory, windows.obs[:, -1], windows.actions[:, -1], generator)
 
 

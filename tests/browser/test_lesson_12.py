@@ -1,0 +1,126 @@
+"""Lesson 12 in a browser: run it untouched, play 50 keys inside the dream, answer an exercise.
+
+The notebook trains for minutes, so it runs once and the tests share it, in the order they stand.
+"""
+
+import json
+import statistics
+
+import pytest
+
+from tests.browser.lab import Notebook
+
+EXERCISES = (
+    "block_causal_mask",
+    "event_nll",
+    "sample_frame",
+    "dream_returns",
+    "continue_weights",
+)
+HEAD = '@exercise("transformer_world_model.continue_weights")\ndef continue_weights(continues):\n'
+WIDGET = "play(play_model()"
+PIXELS = "(canvas) => canvas.toDataURL()"
+KEYS = ("ArrowLeft", "ArrowRight", "s", "ArrowRight", "ArrowLeft")
+
+
+@pytest.fixture(scope="module")
+def console(page) -> list[str]:
+    """What went wrong in the page, from its start on."""
+    said: list[str] = []
+    page.on("pageerror", lambda error: said.append(f"uncaught: {error}"))
+    page.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
+    return said
+
+
+@pytest.fixture(scope="module")
+def lesson(page, server, console) -> Notebook:
+    notebook = Notebook(page, server, "notebooks/12_transformer_world_model.ipynb")
+    notebook.run_all(900)  # at most 180 s on one core of its own
+    return notebook
+
+
+def test_runs_untouched_without_an_error(lesson):
+    assert lesson.errors() == []
+    lesson.shoot("12_ran")
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_untouched_exercises_say_so(name, lesson):
+    found = lesson.find(f'@exercise("transformer_world_model.{name}")')
+    assert "Not attempted yet" in lesson.text(found)
+
+
+def test_fifty_keys_inside_the_dream(lesson, console):
+    cell = lesson.cell(lesson.find(WIDGET))
+    box = cell.locator(".dream").first
+    dream, real = box.locator("canvas").nth(1), box.locator("canvas").nth(0)
+    box.wait_for(timeout=20_000)
+    before = len(console)
+    box.focus()
+    seen = {name: {canvas.evaluate(PIXELS)} for name, canvas in (("dream", dream), ("real", real))}
+    for number in range(50):
+        lesson.page.keyboard.press(KEYS[number % len(KEYS)])
+        # The next key only when the frame is there: each one is timed alone.
+        lesson.page.wait_for_function(
+            "([box, count]) => JSON.parse(box.dataset.delays || '[]').length >= count",
+            arg=[box.element_handle(), number + 1],
+            timeout=10_000,
+        )
+        seen["dream"].add(dream.evaluate(PIXELS))
+        seen["real"].add(real.evaluate(PIXELS))
+    lesson.shoot("12_dream")
+    box.screenshot(path=lesson_shots() / "12_dream_widget.png")
+    delays = json.loads(box.get_attribute("data-delays"))
+    median = statistics.median(delays)
+    print(
+        f"\nkey press to new frame: median {median:.0f} ms of {len(delays)}, most {max(delays):.0f}"
+    )
+    assert len(delays) == 50 and median <= 100
+    assert len(seen["dream"]) >= 20 and len(seen["real"]) >= 20, "the frames must change"
+    assert console[before:] == []
+    assert "dreamed frames" in box.locator(".dream-status").inner_text()
+    label = dream.get_attribute("aria-label")
+    assert label.startswith("dream: ") and "paddle" in label
+    assert 0.0 < box.locator("meter").evaluate("meter => meter.value") <= 1.0
+
+
+def lesson_shots():
+    from tests.browser.lab import SHOTS
+
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    return SHOTS
+
+
+def test_buttons_play_too_and_the_focus_is_not_lost(lesson):
+    box = lesson.cell(lesson.find(WIDGET)).locator(".dream").first
+    box.get_by_role("button", name="begin anew from another state").click()
+    steps = lambda: int(box.get_attribute("data-steps"))  # noqa: E731
+    box.locator(".dream-status", has_text="Both start").wait_for(timeout=10_000)
+    assert steps() == 0
+    box.get_by_role("button", name="one step: stay").click()
+    lesson.page.wait_for_function("(box) => box.dataset.steps === '1'", arg=box.element_handle())
+    lesson.page.keyboard.press("ArrowLeft")  # the focus stayed inside
+    lesson.page.wait_for_function("(box) => box.dataset.steps === '2'", arg=box.element_handle())
+    lesson.page.keyboard.press("c")
+    pressed = box.get_by_role("button", name="with chance, or without")
+    lesson.page.wait_for_function("(box) => box.dataset.steps === '0'", arg=box.element_handle())
+    assert pressed.get_attribute("aria-pressed") == "true"
+    lesson.page.keyboard.press("g")  # on its own, then stop
+    lesson.page.wait_for_function("(box) => +box.dataset.steps >= 2", arg=box.element_handle())
+    lesson.page.keyboard.press("g")
+    lesson.shoot("12_by_chance")
+
+
+def test_a_wrong_answer_is_named_and_the_right_one_is_taken(lesson):
+    index = lesson.find('@exercise("transformer_world_model.continue_weights")')
+    lesson.type(index, HEAD + "    return continues.cumprod(0)")
+    cell = lesson.cell(index)
+    cell.get_by_text("Your weight of a step contains its own").wait_for(timeout=30_000)
+    assert "Until it is right the notebook goes on with the library's version" in lesson.text(index)
+    lesson.shoot("12_wrong")
+    right = (
+        "    reached = torch.ones_like(continues)\n    reached[1:] = continues[:-1].cumprod(0)\n"
+    )
+    lesson.type(index, HEAD + right + "    return reached")
+    cell.get_by_text("From here on the notebook uses your version.").wait_for(timeout=30_000)
+    lesson.shoot("12_right")
