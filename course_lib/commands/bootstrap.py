@@ -34,6 +34,7 @@ DISK_UPDATE = 1 * GB  # the unpacked language model takes 0.27 GB, for a moment 
 # The extras that each command needs beyond the base.
 EXTRAS = {
     "assign": (),
+    "binder": (),
     "lab": ("slides",),
     "test": ("browser", "slides", "test"),
     "doctor": (),
@@ -86,7 +87,7 @@ def _take_flags(argv: Sequence[str]) -> tuple[list[str], bool, bool]:
 
 def _choose_python(command: str, *, fresh: bool, here: bool) -> str:
     """Return the interpreter to run `command` with, after installing what it lacks."""
-    if here:
+    if here or command == "binder":  # a link needs no package
         return sys.executable
     inside = Path(sys.prefix).resolve() == VENV.resolve()
     if command == "doctor" and not fresh:  # a diagnosis installs nothing
