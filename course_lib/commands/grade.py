@@ -32,7 +32,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the hidden cases (default 0)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once")
     parser.add_argument("--trusted", action="store_true", help="go on without confinement")
+    table = parser.add_argument_group("fill in a learning system's own table")
+    table.add_argument("--roster", type=Path, metavar="CSV", help="as Moodle or Canvas exports it")
+    table.add_argument("--match", metavar="COLUMN", help="the one that names the student")
+    table.add_argument("--column", metavar="COLUMN", help="the one for the points")
+    table.add_argument("--points", type=float, default=100.0, help="for everything right (100)")
     options = parser.parse_args(argv)
+    if options.roster and not (options.match and options.column):
+        raise SetupError("--roster needs --match and --column, two columns of that table.")
+    if options.roster and not options.roster.is_file():
+        raise SetupError(f"There is no file {options.roster}.")
     if not options.submissions.exists():
         raise SetupError(f"There is no folder or zip file {options.submissions}.")
     if options.out.exists() and not options.out.is_dir():
@@ -69,7 +78,28 @@ def main(argv: Sequence[str]) -> int:
     print(
         f"{len(students)} students: {options.out / 'grades.csv'} and {options.out / 'summary.html'}"
     )
-    return 130 if stopped else 0
+    if stopped:
+        return 130
+    return _fill_roster(students, options) if options.roster else 0
+
+
+def _fill_roster(students: list, options: argparse.Namespace) -> int:
+    """The learning system's table into the folder of reports; 2 if it does not fit."""
+    from course_lib.classroom.grade import roster
+
+    exercises = {name for student in students for name in student.grades}
+    share = {s.name: s.passed / max(1, len(exercises)) for s in students}
+    points = {name: round(options.points * part, 2) for name, part in share.items()}
+    target = options.out / f"filled_{options.roster.name}"
+    try:
+        missing = roster.fill(options.roster, target, points, options.match, options.column)
+    except roster.RosterError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(target)
+    if missing:
+        print(f"No row of {options.roster} names: {', '.join(missing)}.", file=sys.stderr)
+    return 0
 
 
 def _grade_all(found: list, state: Path, options: argparse.Namespace, confined: bool) -> bool:
