@@ -67,7 +67,7 @@ def continuation_logp(
     Token numbers in. What all prompts begin with, the instruction and the shots, is read once;
     a continuation of one token costs nothing beyond its prompt.
     """
-    memory, rests = _read_shared(model, prompts)
+    memory, rests = read_shared(model, prompts)
     scores = torch.zeros(len(prompts), len(continuations))
     # All but the last token of a continuation is read, too. Those that agree in it share a row.
     for head in sorted({tuple(c[:-1]) for c in continuations}):
@@ -76,7 +76,7 @@ def continuation_logp(
         for start in range(0, len(rests), batch_size):
             part = slice(start, start + batch_size)
             tokens, valid = left_pad([rest + list(head) for rest in rests[part]])
-            cache = _branch(model, memory, *tokens.shape)
+            cache = branch(model, memory, *tokens.shape)
             after = model.hidden(tokens, valid, cache)[:, -1 - len(head) :].contiguous()
             logp = model.head(after).float().log_softmax(dim=-1)  # (B, n, V)
             steps = torch.arange(choices.shape[1])
@@ -113,11 +113,11 @@ def answers(
     )
     sampling = Sampling(max_new_tokens=max_new_tokens, temperature=0.0, stop_tokens=ends)
     read = [tokenizer.encode(prompt, add_special_tokens=False) for prompt in prompts]
-    memory, rests = _read_shared(model, read)
+    memory, rests = read_shared(model, read)
     lines = []
     for start in range(0, len(rests), batch_size):
         tokens, valid = left_pad(rests[start : start + batch_size])
-        cache = _branch(model, memory, len(tokens), tokens.shape[1] + max_new_tokens)
+        cache = branch(model, memory, len(tokens), tokens.shape[1] + max_new_tokens)
         out = generate(model, tokens, valid, sampling, cache=cache)
         for row, mask in zip(out.tokens, out.response_mask, strict=True):
             text = tokenizer.decode(row[mask], skip_special_tokens=True)
@@ -153,7 +153,7 @@ def evaluate(
 
 
 @torch.no_grad()
-def _read_shared(model: GPT, prompts: Sequence[Sequence[int]]) -> tuple[Cache, list[list[int]]]:
+def read_shared(model: GPT, prompts: Sequence[Sequence[int]]) -> tuple[Cache, list[list[int]]]:
     """Read once what all prompts begin with; return the memory of it, and the rest of each."""
     first, limit = prompts[0], min(len(prompt) for prompt in prompts) - 1
     differ = (t for t in range(limit) if any(prompt[t] != first[t] for prompt in prompts))
@@ -164,7 +164,7 @@ def _read_shared(model: GPT, prompts: Sequence[Sequence[int]]) -> tuple[Cache, l
     return memory, [list(prompt[shared:]) for prompt in prompts]
 
 
-def _branch(model: GPT, memory: Cache, batch: int, new: int) -> Cache:
+def branch(model: GPT, memory: Cache, batch: int, new: int) -> Cache:
     """A cache for ``batch`` rows that all remember ``memory``, with room for ``new`` positions."""
     cache = model.new_cache(batch, memory.length + new)
     cache.keys[:, :, :, : memory.length] = memory.keys

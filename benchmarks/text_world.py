@@ -1,0 +1,191 @@
+"""A language model as world model of FrozenLake in words: does pretraining help?
+
+SmolLM2-135M-Instruct, asked with the rules and with solved examples in the prompt, then after LoRA
+on n transitions. Beside it two models of random weights that learn the same n transitions: one of
+the same 30 blocks, in as many updates; and a small one of 0.8 million weights, in as much CPU time,
+which is many more updates. Those from scratch have a number for each of the game's words, in
+place of 49,152 tokens, which makes their task easier.
+
+All are tested on lakes that no training shows, half of the moves with a (state, action) that no
+training shows on any lake. At each blank of the form only its own words compete. Verdicts: the 95 %
+interval of the paired differences over seeds, on one side of 0 or not. Recipes were chosen on seed
+0 and 1. What is finished is kept in ``build``, so that an interrupted measurement goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.harness import ROOT, Clock, Goal
+from course_lib.evaluation import bootstrap_interval
+from course_lib.lm import finetune, lora
+from course_lib.lm.pretrained import fast_dtype, smollm2
+from course_lib.world_models import text_lake, text_world
+from course_lib.world_models.text_lake import Split, Words
+
+SIZES = (40, 320)  # transitions to learn from; 40 updates of 8 see each of 320 once
+SHOTS = 8  # solved examples in the prompt
+WALKS, MOVES = 16, 6  # open loop
+LORA, SAME, SMALL = "LoRA", "from scratch, same size", "from scratch, small"
+KINDS = {"seen_pairs": "new lakes", "new_pairs": "new lakes and new (state, action) pairs"}
+
+
+def test(split: Split, predict: Callable) -> dict:
+    """Both parts of the test."""
+    scores = {}
+    for kind in KINDS:
+        truths = getattr(split, kind)
+        scores[kind] = text_world.score(predict([t.asked for t in truths]), truths)
+    return scores
+
+
+def untrained(split: Split, seed: int) -> list[dict]:
+    """Baselines without a model, and SmolLM2 as it comes."""
+    model, tokenizer = smollm2()
+
+    def ask(shots: int) -> Callable:
+        shown = split.train[:shots]
+        return lambda asked: text_world.predict(model, tokenizer, asked, shown, text_lake.RULES)
+
+    ways = {
+        ("nothing moves", 0): text_world.unmoved,
+        ("moves known, map not read", 0): text_world.blind,
+        **{
+            ("table", n): lambda asked, n=n: text_world.table(split.train[:n], asked) for n in SIZES
+        },
+        ("prompt", 0): ask(0),
+        ("prompt", SHOTS): ask(SHOTS),
+    }
+    return [
+        {"method": method, "n": n, "seed": seed, **test(split, way)}
+        for (method, n), way in ways.items()
+    ]
+
+
+def trained(method: str, n: int, split: Split, seed: int) -> list[dict]:
+    """One model, trained on the first ``n`` transitions."""
+    words, half = Words(), contextlib.nullcontext()
+    if method == LORA:
+        (model, words), config = smollm2(), text_world.TRAIN
+        lora.apply(model, text_world.ADAPTERS, seed)
+    elif method == SMALL:
+        model, config = text_world.from_scratch(text_world.SMALL, seed), text_world.SMALL_TRAIN
+    else:
+        model, config = text_world.from_scratch(text_world.SAME_SIZE, seed), text_world.SAME_TRAIN
+        if fast_dtype() == torch.bfloat16:
+            # Without its cache, which would keep the weights of the first update.
+            half = torch.autocast("cpu", torch.bfloat16, cache_enabled=False)
+    known = text_lake.examples(words, split.train[:n])
+    with Clock() as clock, half:
+        losses = [row["loss"] for row in finetune.train(model, known, config, seed)]
+    run = {"method": method, "n": n, "seed": seed, "cpu_seconds": round(clock.cpu, 1)}
+    run |= {"updates": len(losses), "weights": model.num_parameters()}
+    if method == LORA:
+        lora.merge_all(model)
+    run |= test(split, lambda asked: text_world.predict(model, words, asked))
+    if n == max(SIZES) and method != SAME:
+        walks = text_world.walks(split.test_lakes, WALKS, MOVES, seed)
+        run["open_loop"] = text_world.open_loop(model, words, walks)
+    few = np.linspace(0, len(losses) - 1, 20).round().astype(int)
+    return [run | {"steps": (few + 1).tolist(), "loss": [round(losses[i], 4) for i in few]}]
+
+
+def kept(name: str, make: Callable[..., list[dict]], *given: object) -> list[dict]:
+    """What ``make`` returns; from ``build`` where it was made with the same library before."""
+    sources = (text_lake.__file__, text_world.__file__)
+    text = "".join(Path(source).read_text(encoding="utf-8") for source in sources)
+    folder = ROOT / "build" / "text_world" / hashlib.sha256(text.encode()).hexdigest()[:12]
+    file = folder / f"{name.replace(' ', '_').replace(',', '')}.json"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        runs = make(*given)
+        for run in runs:
+            print({k: v for k, v in run.items() if k not in ("steps", "loss")}, flush=True)
+        file.write_text(json.dumps(runs), encoding="utf-8")
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def measure(quick: bool) -> dict:
+    seeds = [200] if quick else list(range(200, 205))
+    arms = [(SMALL, 40)] if quick else [(LORA, n) for n in SIZES]
+    if not quick:
+        arms += [(SMALL, n) for n in SIZES] + [(SAME, max(SIZES))]
+    runs = []
+    for seed in seeds:
+        split = text_lake.split(seed)
+        runs += kept(f"{seed} untrained", untrained, split, seed)
+        for method, n in arms:
+            runs += kept(f"{seed} {method} {n}", trained, method, n, split, seed)
+    dtype = str(fast_dtype()).removeprefix("torch.")
+    return {"seeds": seeds, "dtype": dtype, "runs": runs}
+
+
+def values(runs: list[dict], method: str, n: int, kind: str, part: str = "whole") -> list[float]:
+    """One number per seed, in the order of the seeds."""
+    return [run[kind][part] for run in runs if (run["method"], run["n"]) == (method, n)]
+
+
+def judge(result: dict) -> list[Goal]:
+    runs, goals = result["runs"], []
+    for method, n in dict.fromkeys((run["method"], run["n"]) for run in runs):
+        parts = []
+        for kind, words in KINDS.items():
+            shares = [
+                f"{label} {interval(values(runs, method, n, kind, part))}"
+                for part, label in NAMED.items()
+            ]
+            parts.append(f"{words}: {', '.join(shares)}")
+        mine = [run for run in runs if (run["method"], run["n"]) == (method, n)]
+        if "open_loop" in mine[0]:
+            last = interval([run["open_loop"][-1] for run in mine])
+            parts.append(f"{MOVES} moves in a row on its own words {last}")
+        if "cpu_seconds" in mine[0]:
+            seconds = np.mean([run["cpu_seconds"] for run in mine])
+            parts.append(f"{mine[0]['updates']} updates in {seconds:.0f} CPU-s")
+        name = f"FrozenLake in words, {method}" + (f", n = {n}" if n else "")
+        goals.append(Goal(name, "reported", "; ".join(parts), True))
+    return goals + verdicts(runs)
+
+
+def verdicts(runs: list[dict]) -> list[Goal]:
+    """LoRA against each model from scratch on the same transitions."""
+    goals = []
+    for rival, n in [(SMALL, 40), (SMALL, 320), (SAME, 320)]:
+        if not values(runs, rival, n, "seen_pairs") or not values(runs, LORA, n, "seen_pairs"):
+            continue
+        parts = []
+        for kind, words in KINDS.items():
+            ours, theirs = values(runs, LORA, n, kind), values(runs, rival, n, kind)
+            gain = [a - b for a, b in zip(ours, theirs, strict=True)]
+            low, high = bootstrap_interval(gain)
+            said = "helps" if low > 0 else "hurts" if high < 0 else "inconclusive"
+            parts.append(f"{words}: {interval(gain)}, {said}")
+        goals.append(
+            Goal(
+                f"Does pretraining help? LoRA less {rival}, n = {n}: transitions all right",
+                "a verdict with its interval",
+                "; ".join(parts),
+                True,
+            )
+        )
+    return goals
+
+
+NAMED = {
+    "state": "next state",
+    "outcome": "reward and end",
+    "ends": "ends, balanced",
+    "whole": "all",
+}
+
+
+def interval(shares: list[float]) -> str:
+    low, high = bootstrap_interval(shares)
+    return f"{np.mean(shares):.2f} [{low:.2f}, {high:.2f}]"
