@@ -3,14 +3,11 @@
 Sutton, "Dyna, an integrated architecture for learning, planning, and reacting" (1991); Sutton &
 Barto (2018), section 8.2, whose maze (figure 8.2) is here too. The model is a table of what
 happened last after each action in each state. It is only asked about pairs that were tried, so it
-never guesses. It takes the world to be deterministic. Left out: prioritised sweeping, and models
-of chance.
+never guesses. It takes the world to be deterministic and unchanging. Left out: prioritised
+sweeping, models of chance, and the bonus for what was not tried for long (Dyna-Q+, section 8.3).
 
-With ``bonus`` above 0 it is Dyna-Q+ (section 8.3): pairs that were not tried for long look a little
-better in planning than they did, so the agent goes and looks whether the world has changed.
-
-Shapes: S states, A actions; the agent is its table ``q`` (S, A), as in ``rl/q_learning``, whose loop
-and update are used here.
+Shapes: S states, A actions; the agent is its table ``q`` (S, A), as in ``rl/q_learning``. Its
+loop and its update are used here.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,12 +26,10 @@ class Config:
     """Settings of planning; those of acting and learning are ``q_learning.Config``."""
 
     planning_steps: int = 5  # imagined updates per real step: 0 (Q-learning) to 50
-    bonus: float = 0.0  # imagined reward per root of the steps since the last try: 0 to 0.001
 
     def __post_init__(self) -> None:
-        for name in ("planning_steps", "bonus"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.planning_steps < 0:
+            raise ValueError(f"planning_steps must not be negative, got {self.planning_steps}")
 
 
 class Memory(NamedTuple):
@@ -43,7 +38,6 @@ class Memory(NamedTuple):
     reward: float
     next_state: int
     terminated: bool
-    time: int = 0  # real step at which it happened
 
 
 Model = dict[tuple[int, int], Memory]  # (state, action): what came of it
@@ -85,24 +79,18 @@ def train(
     tried: list[tuple[int, int]] = []  # the keys of the model, to draw from
     # A stream of its own: with and without planning, the agent explores by the same numbers.
     rng = np.random.default_rng((seed, 3))
-    time = 0
 
     def learn(state, action, reward, next_state, terminated, next_action, alpha, _):
-        nonlocal time
         target = q_learning_target(reward, terminated, q[next_state], next_action, settings.gamma)
         error = target - q[state, action]
         q[state, action] = q_update(q[state, action], target, alpha)
-        time += 1
         if config.planning_steps == 0:
             return error
         if (state, action) not in model:
             tried.append((state, action))
-        model[state, action] = Memory(float(reward), int(next_state), bool(terminated), time)
+        model[state, action] = Memory(float(reward), int(next_state), bool(terminated))
         pairs = [tried[i] for i in rng.integers(len(tried), size=config.planning_steps)]
-        imagined = model
-        if config.bonus:
-            imagined = {pair: _tempting(model[pair], time, config.bonus) for pair in pairs}
-        q[:] = dyna_update(q, imagined, pairs, alpha, settings.gamma)
+        q[:] = dyna_update(q, model, pairs, alpha, settings.gamma)
         return error
 
     return tabular.act_and_learn(
@@ -110,44 +98,25 @@ def train(
     )
 
 
-def _tempting(memory: Memory, time: int, bonus: float) -> Memory:
-    return memory._replace(reward=memory.reward + bonus * (time - memory.time) ** 0.5)
-
-
 class Maze(gymnasium.Env):
     """A maze of walls: moves up, right, down, left; reward 1 at the goal, where the episode ends.
 
     ``layout`` is drawn with ``#`` for walls, ``S`` start, ``G`` goal; a move into a wall stays.
-    States are numbered row by row. With ``later`` the walls move after ``change_at`` steps in all:
-    the model is then wrong about the world.
+    States are numbered row by row.
     """
 
     MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
 
-    def __init__(self, layout: str, later: str | None = None, change_at: int = 0):
-        grids = [
-            np.array([list(line) for line in text.split()]) for text in (layout, later or layout)
-        ]
-        self.grids, self.change_at, self.steps = grids, change_at, 0
-        self.shape = grids[0].shape
-        self.observation_space = gymnasium.spaces.Discrete(grids[0].size)
+    def __init__(self, layout: str):
+        self.grid = np.array([list(line) for line in layout.split()])
+        self.observation_space = gymnasium.spaces.Discrete(self.grid.size)
         self.action_space = gymnasium.spaces.Discrete(len(self.MOVES))
-        self.start = self._find("S")
-        self.goal = self._find("G")
+        self.start, self.goal = self._find("S"), self._find("G")
         self.place = self.start
 
     def _find(self, letter: str) -> tuple[int, int]:
-        row, column = np.argwhere(self.grids[0] == letter)[0]
+        row, column = np.argwhere(self.grid == letter)[0]
         return int(row), int(column)
-
-    @property
-    def grid(self) -> np.ndarray:
-        """The walls as they stand now."""
-        return self.grids[self.later]
-
-    @property
-    def later(self) -> bool:
-        return bool(self.change_at) and self.steps >= self.change_at
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[int, dict]:
         super().reset(seed=seed)
@@ -156,15 +125,14 @@ class Maze(gymnasium.Env):
 
     def step(self, action: int) -> tuple[int, float, bool, bool, dict]:
         row, column = (x + d for x, d in zip(self.place, self.MOVES[action], strict=True))
-        inside = 0 <= row < self.shape[0] and 0 <= column < self.shape[1]
+        inside = 0 <= row < self.grid.shape[0] and 0 <= column < self.grid.shape[1]
         if inside and self.grid[row, column] != "#":
             self.place = row, column
-        self.steps += 1
         there = self.place == self.goal
         return self._state(), float(there), there, False, {}
 
     def _state(self) -> int:
-        return self.place[0] * self.shape[1] + self.place[1]
+        return self.place[0] * self.grid.shape[1] + self.place[1]
 
 
 DYNA_MAZE = """
@@ -175,7 +143,3 @@ S.#....#.
 .....#...
 .........
 """  # Sutton & Barto, figure 8.2: 14 steps from start to goal
-SHORTCUT = (  # Sutton & Barto, example 8.3: a shorter way opens on the right after 3,000 steps
-    "........G ......... ......... .######## ......... ...S.....",
-    "........G ......... ......... .#######. ......... ...S.....",
-)

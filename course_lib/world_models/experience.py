@@ -22,8 +22,10 @@ class Transitions(NamedTuple):
     rewards: Tensor  # (B,) float32
     next_obs: Tensor  # (B, D) float32, the true successor
 
-    def __len__(self) -> int:  # the number of rows, not of columns
-        return self.obs.shape[0]
+    @property
+    def rows(self) -> int:
+        """``B``; ``len`` would count the columns."""
+        return len(self.obs)
 
 
 class Experience(NamedTuple):

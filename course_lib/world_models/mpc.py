@@ -30,8 +30,17 @@ class Config:
     planner: planning.Config = field(default_factory=planning.Config)
 
 
-CARTPOLE = Config()
-PENDULUM = Config(random_steps=1_000, rounds=2, round_steps=1_000)
+CARTPOLE = Config(
+    model=dynamics.Config(updates=600),
+    planner=planning.Config(horizon=15, population=64, iterations=1),
+)
+PENDULUM = Config(
+    random_steps=1_000,
+    rounds=2,
+    round_steps=1_000,
+    model=dynamics.Config(members=3, updates=1_500),
+    planner=planning.Config(horizon=25, population=48, iterations=3, smooth=0.5),
+)
 
 
 class Run:
@@ -71,7 +80,7 @@ def train(run: Run, envs: Envs) -> Iterator[dict[str, float]]:
         run.model = Dynamics(envs.obs_shape[0], size, config.model, run.seed * 1_000 + number)
         *_, last = dynamics.train(run.model, data, config.model, run.seed * 1_000 + number)
         yield {
-            "steps": float(len(data)),
+            "steps": float(data.rows),
             "return": episode_return(run.data[-1]),
             "nll": last["nll"],
             "error": last["error"],

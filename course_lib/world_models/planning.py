@@ -211,8 +211,8 @@ class Planner:
     def plan(self, obs: Tensor) -> Tensor:
         """Search from ``obs`` (N, D) and return the best plans found, (N, H, A)."""
         config = self.config
-        mean, best = self._later(self.mean), self.best
-        best = None if best is None else self._later(best)
+        mean = _later(self.mean, torch.full_like(self.mean[:, :1], self.empty))
+        best = None if self.best is None else _later(self.best, self.best[:, -1:])
         std = torch.full_like(mean, config.spread * self.task.limit)
         rows = torch.arange(len(obs))
         for _ in range(config.iterations):
@@ -226,14 +226,6 @@ class Planner:
             mean, std = self._elite_update(plans, scores, mean, std, config.elites, config.keep)
         self.mean, self.best = mean, best
         return best
-
-    def _later(self, plan: Tensor) -> Tensor:
-        """The plan one step later: its first action is taken, nothing is planned for the last."""
-        later = torch.full_like(plan, self.empty)
-        later[:, :-1] = plan[:, 1:]
-        if self.task.num_actions is not None and plan is self.best:
-            later[:, -1] = plan[:, -1]  # a plan holds actions, not probabilities
-        return later
 
     def _draw(self, mean: Tensor, std: Tensor) -> Tensor:
         """``P`` plans per environment around ``mean`` and ``std`` (N, H, A)."""
@@ -250,3 +242,8 @@ class Planner:
             noise[:, :, k] = self.config.smooth * noise[:, :, k - 1] + rest * noise[:, :, k]
         plans = mean[:, None] + std[:, None] * noise
         return plans.clamp(-self.task.limit, self.task.limit)
+
+
+def _later(plan: Tensor, last: Tensor) -> Tensor:
+    """A plan (N, H, A) one step later: without its first action, with ``last`` (N, 1, A)."""
+    return torch.cat([plan[:, 1:], last], 1)
