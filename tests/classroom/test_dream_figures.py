@@ -65,6 +65,11 @@ def test_ghosts_are_counted():
     assert figures.kept_whole(RealDream(haunted))[0] == pytest.approx(0.5)
 
 
+def test_a_model_that_knows_nothing_foretells_nothing():
+    model = WorldModel(Config(), (4, 10, 10), 3)
+    assert figures.foretold(model, lambda obs: np.zeros(len(obs), int), steps=5, games=8) == 0
+
+
 def test_a_frame_of_probabilities_is_half_bright():
     frame = np.zeros((4, 10, 10))
     frame[1, 2, 3], frame[1, 2, 5] = 1.0, 0.5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,10 +12,11 @@ from torch import Tensor
 from course_lib.classroom import plots
 from course_lib.classroom.widgets.transformer_world_model import COLOURS, EMPTY
 from course_lib.evaluation import bootstrap_interval, iqm
+from course_lib.rl.envs import make
 from course_lib.world_models.frame_tokenizer import FrameTokenizer
 from course_lib.world_models.frames import Windows
 from course_lib.world_models.imagination import Dream
-from course_lib.world_models.truth import one_ball_one_paddle
+from course_lib.world_models.truth import one_ball_one_paddle, same_frame
 from course_lib.world_models.world_model import Prediction, WorldModel
 
 
@@ -61,6 +62,31 @@ def kept_whole(dream: Dream, seed: int = 0) -> np.ndarray:
         whole = one_ball_one_paddle(torch.as_tensor(step.obs)).numpy()
         shares.append(whole[step.valid].mean() if step.valid.any() else np.nan)
     return np.array(shares)
+
+
+def foretold(
+    model: WorldModel,
+    player: Callable[[np.ndarray], np.ndarray],
+    steps: int = 40,
+    games: int = 64,
+    seed: int = 1,
+) -> float:
+    """Share of Breakout's frames that ``model`` foretells in every cell, from game starts on.
+
+    ``player`` maps frames (N, C, H, W) to actions (N,). The real game obeys every action here, so
+    there is one right answer; the model says its likeliest one. First episodes only.
+    """
+    envs = make("MinAtar/Breakout", games, seed, sticky_actions=0.0)
+    obs, alive, right = envs.reset(), np.ones(games, bool), []
+    memory = model.start(torch.zeros(games, 0, *obs.shape[1:]), torch.zeros(games, 0).long())
+    for _ in range(steps):
+        actions = player(obs)
+        told = model.step(memory, torch.as_tensor(obs), torch.as_tensor(actions), temperature=0.0)
+        step = envs.step(actions)
+        right.extend(same_frame(told.next_obs, torch.as_tensor(step.obs)).numpy()[alive])
+        alive &= ~(step.terminated | step.truncated)
+        obs = step.obs
+    return float(np.mean(right))
 
 
 BOOKS = {
