@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from course_lib import randomness
 from course_lib.lm import losses
 from course_lib.lm.gpt import GPT
 
@@ -179,9 +179,7 @@ def train(
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     _check(parameters, examples)
-    generator = torch.Generator().manual_seed(
-        int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
-    )
+    generator = randomness.generator(seed)
     optimizer = torch.optim.AdamW(
         parameters,
         lr=config.learning_rate,
@@ -189,14 +187,11 @@ def train(
         weight_decay=config.weight_decay,
         fused=True,
     )
-    order: list[int] = []
+    batches = randomness.shuffled_batches(len(examples), config.batch_size, generator)
     learned = 0
     try:
         for step in range(1, config.total_steps + 1):
-            while len(order) < config.batch_size:
-                order += torch.randperm(len(examples), generator=generator).tolist()
-            chosen, order = order[: config.batch_size], order[config.batch_size :]
-            batch = collate([examples[i] for i in chosen], response_mask=response_mask)
+            batch = collate([examples[i] for i in next(batches)], response_mask=response_mask)
             if config.row_length is not None:
                 batch = pack(batch, config.row_length)
             count = int(batch.response_mask.sum())

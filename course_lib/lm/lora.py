@@ -17,12 +17,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from course_lib import randomness
 
 
 @dataclass(frozen=True)
@@ -119,9 +120,7 @@ def apply(
     if not found:
         raise ValueError(f"no Linear layer of this model is called {' or '.join(config.targets)}")
     model.requires_grad_(False)
-    generator = torch.Generator().manual_seed(
-        int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
-    )
+    generator = randomness.generator(seed)
     for name, module in found.items():
         adapted = LoRALinear(module, config, lora_forward)
         # As nn.Linear starts its weights; any scale will do, as B is zero.

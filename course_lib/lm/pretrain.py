@@ -16,11 +16,11 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course_lib import randomness
 from course_lib.lm import losses
 from course_lib.lm.gpt import GPT, GPTConfig
 
@@ -66,9 +66,7 @@ def train(
     "steps" counts updates and "tokens" the tokens read; "loss" is the batch's, in nats per token,
     "bits" the same in bits. ``next_token_loss(logits (B, T, V), tokens (B, T))`` may be your own.
     """
-    generator = torch.Generator().manual_seed(
-        int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
-    )
+    generator = randomness.generator(seed)
     optimizer = new_optimizer(model, config)
     model.train()
     for step in range(1, config.total_steps + 1):

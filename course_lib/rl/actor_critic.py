@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib import randomness
 from course_lib.rl import returns
 from course_lib.rl.agent import Agent, AgentConfig
 from course_lib.rl.distributions import Categorical
@@ -223,9 +224,7 @@ class _Learner:
         self.policy_loss, self.entropy = functions
         self.steps = 0  # environment steps so far
         self.optimizer = torch.optim.Adam(agent.network.parameters(), eps=1e-5, fused=True)
-        # (seed, 1): the seed alone would be the environments' own stream.
-        stream = int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
-        self.generator = torch.Generator(agent.device).manual_seed(stream)
+        self.generator = randomness.generator(seed, device=agent.device)
 
     def update(self, rollout: Rollout, advantages: Tensor, targets: Tensor) -> dict[str, float]:
         """One gradient step on ``rollout``, and more for the values where the config says so."""

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from course_lib import randomness
 from course_lib.rl import returns
 from course_lib.rl.agent import Agent, AgentConfig
 from course_lib.rl.envs import Envs
@@ -237,9 +238,7 @@ class Run:
         self.optimizer = torch.optim.Adam(
             agent.network.parameters(), config.learning_rate, eps=1e-5, fused=True
         )
-        # (seed, 1): the seed alone would be the environments' own stream.
-        stream = int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
-        self.generator = torch.Generator(agent.device).manual_seed(stream)
+        self.generator = randomness.generator(seed, device=agent.device)
         scaler = RewardScaler(envs.num_envs, config.gamma) if config.scale_rewards else None
         self.collector = Collector(envs, scaler)
 

@@ -14,10 +14,10 @@ chosen.
 import math
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib import randomness
 from course_lib.lm.generate import Sampling
 from course_lib.lm.gpt import GPT
 from course_lib.rlhf.rollouts import Reward, Rollout, collect
@@ -89,9 +89,7 @@ def collect_best(
     seed: int = 0,
 ) -> Rollout:
     """n responses to each of ``prompts`` and, of these, the best: one row per prompt."""
-    generator = torch.Generator().manual_seed(
-        int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
-    )
+    generator = randomness.generator(seed)
     rows = [prompt for prompt in prompts for _ in range(n)]
     written = collect(model, rows, reward, sampling, generator)
     first = torch.arange(len(prompts)) * n

@@ -15,11 +15,11 @@ chosen response probable.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course_lib import randomness
 from course_lib.lm import finetune
 from course_lib.lm.gpt import GPT
 from course_lib.rlhf.reward_model import Comparison
@@ -152,18 +152,14 @@ def train(
         raise ValueError("train needs at least one pair that is not a tie, got none")
     if not parameters:
         raise ValueError("nothing in this model has `requires_grad`, so nothing would learn")
-    generator = torch.Generator().manual_seed(
-        int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
-    )
+    generator = randomness.generator(seed)
     optimizer = torch.optim.AdamW(
         parameters, config.learning_rate, config.betas, weight_decay=0.0, fused=True
     )
     reference = reference_logp(model, pairs, config.micro_batch, response_mask=response_mask)
-    order: list[int] = []
+    batches = randomness.shuffled_batches(len(pairs), config.batch_size, generator)
     for step in range(1, config.total_steps + 1):
-        while len(order) < config.batch_size:
-            order += torch.randperm(len(pairs), generator=generator).tolist()
-        chosen, order = order[: config.batch_size], order[config.batch_size :]
+        chosen = next(batches)
         rate = finetune.learning_rate(step, config)
         optimizer.param_groups[0]["lr"] = rate
         optimizer.zero_grad()

@@ -17,10 +17,10 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from course_lib import randomness
 from course_lib.lm import lora
 from course_lib.lm.generate import Sampling
 from course_lib.lm.gpt import GPT
@@ -194,9 +194,7 @@ def train(
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     _check(parameters, prompts, config)
-    generator = torch.Generator().manual_seed(
-        int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
-    )
+    generator = randomness.generator(seed)
     optimizer = torch.optim.AdamW(
         parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
     )
@@ -204,11 +202,9 @@ def train(
     if config.beta > 0 and not lora.adapters(model):
         reference = copy.deepcopy(model).requires_grad_(False)
     sampling = Sampling(config.max_new_tokens, config.temperature, stop_tokens=stop_tokens)
-    order: list[int] = []
+    batches = randomness.shuffled_batches(len(prompts), config.prompts, generator)
     for step in range(1, config.total_steps + 1):
-        while len(order) < config.prompts:
-            order += torch.randperm(len(prompts), generator=generator).tolist()
-        chosen, order = order[: config.prompts], order[config.prompts :]
+        chosen = next(batches)
         rows = [prompts[i] for i in chosen for _ in range(config.group_size)]
         rollout = collect(
             model, rows, reward, sampling, generator, packed_bytes=config.packed_bytes

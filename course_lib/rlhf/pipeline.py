@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from course_lib import randomness
 from course_lib.lm import finetune, losses, pretrain
 from course_lib.lm.generate import Sampling
 from course_lib.lm.gpt import GPT
@@ -47,7 +48,7 @@ def write_replies(
     model: GPT, questions: Sequence[str], each: int, seed: int, batch_size: int = 256
 ) -> list[list[str]]:
     """``each`` replies of ``model`` to every question."""
-    generator = _generator(seed, 11)
+    generator = randomness.generator(seed, 11)
     prompts = [concierge.prompt_tokens(q) for q in questions for _ in range(each)]
     texts: list[str] = []
     for start in range(0, len(prompts), batch_size):
@@ -112,7 +113,7 @@ def evaluate(
     """Replies of ``model`` to ``number`` held-out questions, each as often as the others."""
     held_out = concierge.questions()[1]
     prompts = [concierge.prompt_tokens(held_out[i % len(held_out)]) for i in range(number)]
-    rollout = collect(model, prompts, reward, SAMPLING, _generator(seed, 12))
+    rollout = collect(model, prompts, reward, SAMPLING, randomness.generator(seed, 12))
     texts = (rollout.tokens, rollout.valid_mask, rollout.response_mask)
     ref_logp = losses.response_logp(reference, *texts, SAMPLING.temperature)
     return Scores(
@@ -129,8 +130,3 @@ def evaluate(
 def training_prompts() -> list[list[int]]:
     """The questions that PPO asks, as tokens."""
     return [concierge.prompt_tokens(question) for question in concierge.questions()[0]]
-
-
-def _generator(seed: int, stream: int) -> torch.Generator:
-    state = np.random.SeedSequence((seed, stream)).generate_state(1)[0]
-    return torch.Generator().manual_seed(int(state))

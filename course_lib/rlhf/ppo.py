@@ -15,10 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from course_lib import randomness
 from course_lib.lm import losses
 from course_lib.lm.generate import Sampling
 from course_lib.lm.gpt import GPT
@@ -193,9 +193,7 @@ def train(
     responses estimates KL(policy || reference)); "beta"; "length" in tokens; "finished", the share
     with an end; then those of `rl.ppo.ppo_loss`, where "update_kl" is the change within the update.
     """
-    generator = torch.Generator().manual_seed(
-        int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
-    )
+    generator = randomness.generator(seed)
     parameters = [p for p in (*policy.parameters(), *critic.parameters()) if p.requires_grad]
     # eps 1e-5 instead of 1e-8 keeps steps small where gradients have all but vanished.
     optimizer = torch.optim.Adam(parameters, config.learning_rate, eps=1e-5, fused=True)

@@ -20,12 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from course_lib import randomness
 from course_lib.lm import finetune
 from course_lib.lm.gpt import GPT, GPTConfig, Transformer
 from course_lib.rlhf.pairwise import (  # noqa: F401, what a reward model needs stands here, too
@@ -137,9 +137,7 @@ class RewardModel(nn.Module):
 
     def reset_head(self, seed: int) -> RewardModel:
         """Draw the head anew, so small that all rewards start near 0 and all p near one half."""
-        generator = torch.Generator().manual_seed(
-            int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
-        )
+        generator = randomness.generator(seed)
         std = 0.1 / math.sqrt(self.config.width)
         nn.init.normal_(self.head.weight, std=std, generator=generator)
         return self
@@ -258,9 +256,7 @@ def train(
         raise ValueError("train needs at least one comparison, got none")
     if not parameters:
         raise ValueError("nothing in this model has `requires_grad`, so nothing would learn")
-    generator = torch.Generator().manual_seed(
-        int(np.random.SeedSequence((seed, 2)).generate_state(1)[0])
-    )
+    generator = randomness.generator(seed, stream=2)
     optimizer = torch.optim.AdamW(
         parameters,
         lr=config.learning_rate,
@@ -268,14 +264,9 @@ def train(
         weight_decay=config.weight_decay,
         fused=True,
     )
-    order: list[int] = []
+    batches = randomness.shuffled_batches(len(examples), config.batch_size, generator)
     for step in range(1, config.total_steps + 1):
-        while len(order) < config.batch_size:
-            order += torch.randperm(len(examples), generator=generator).tolist()
-        batch, order = (
-            [examples[i] for i in order[: config.batch_size]],
-            order[config.batch_size :],
-        )
+        batch = [examples[i] for i in next(batches)]
         rows = _rows(
             [example.prompt for example in batch] * 2,
             [example.a for example in batch] + [example.b for example in batch],
