@@ -91,10 +91,11 @@ function render({ model, el }) {
   const root = element("div", "dream");
   root.tabIndex = 0;
   root.setAttribute("role", "group");
-  const ways = actions.map((name) => (ARROWS[name] ? `${ARROWS[name]} ${name}` : name)).join(", ");
+  const keys = { ...ARROWS, fire: "space", stay: "S" };
+  const ways = actions.map((name) => `${keys[name]} ${name}`).join(", ");
   root.setAttribute(
     "aria-label",
-    `Play the real game and the dream at once. Keys: ${ways}. S: stay. G: go on by itself. ` +
+    `Play the real game and the dream at once. Keys: ${ways}. G: go on by itself. ` +
       "C: chance. R: begin anew.",
   );
   // JupyterLab would act on these keys.
@@ -130,7 +131,7 @@ function render({ model, el }) {
   const news = element("p", "dream-news");
   news.setAttribute("aria-live", "polite"); // spoken only where something ends or begins
   news.style.cssText = "position:absolute;clip-path:inset(50%);width:1px;height:1px;margin:0";
-  const help = element("p", "dream-help", `Click here once, then play with ${ways}. S: stay.`);
+  const help = element("p", "dream-help", `Click here once, then use the keys: ${ways}.`);
 
   root.append(row, controls, truth, status, news, help);
   el.append(root);
