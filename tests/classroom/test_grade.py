@@ -170,6 +170,9 @@ def test_hostile_submissions_are_contained(tmp_path):
         (["ada/02_dqn.ipynb", "bob/02_dqn.ipynb", "bob/03_ppo.ipynb"], ["ada", "bob", "bob"]),
         (["submitted/ada/dqn/02_dqn.ipynb", "submitted/bob/dqn/02_dqn.ipynb"], ["ada", "bob"]),
         (["ada_02_dqn.ipynb", "bob.ipynb"], ["ada", "bob"]),
+        (["submitted/ada/hw/02_dqn.ipynb"], ["ada"]),
+        (["ada/02_dqn/02_dqn.ipynb"], ["ada"]),
+        (["class/ada/02_dqn.ipynb", "class/bob/02_dqn.ipynb"], ["ada", "bob"]),
         (["s07_02_dqn.ipynb", "s08_02_dqn.ipynb", "s1-02_dqn.ipynb"], ["s07", "s08", "s1"]),
         (["lovelaceada_47_815_02_dqn-1.ipynb", "x_02_dqn (2).ipynb"], ["lovelaceada_47_815", "x"]),
         (["Ada L_47_assignsubmission_file/02_dqn.ipynb", "B/x.ipynb"], ["Ada L", "B"]),
@@ -190,6 +193,13 @@ def test_students_are_found_in_every_layout(tmp_path, paths, students):
         found = submissions.find(tmp_path / top)
         assert [submission.student for submission in found] == students
         assert {submission.data() for submission in found} == {hostile.good()}
+
+
+def test_the_folder_submitted_of_nbgrader_may_hold_one_student(tmp_path):
+    path = tmp_path / "submitted" / "ada" / "hw1" / "02_dqn.ipynb"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(hostile.good())
+    assert [each.student for each in submissions.find(tmp_path / "submitted")] == ["ada"]
 
 
 def test_links_that_lead_out_and_paths_that_climb_are_no_submissions(tmp_path):

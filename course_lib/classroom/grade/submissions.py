@@ -57,8 +57,12 @@ def find(top: Path) -> list[Submission]:
 def _named(top: Path, paths: list[str]) -> Iterator[Submission]:
     parts = {path: PurePosixPath(path).parts for path in paths}
     parts = {path: p for path, p in parts.items() if not SKIPPED & set(p) and ".." not in p}
-    # A single folder that holds everything, such as nbgrader's `submitted`, is no student.
-    wrapped = all(len(p) > 2 for p in parts.values()) and len({p[0] for p in parts.values()}) == 1
+    # A single folder that holds everything is no student, unless it holds a folder per lesson.
+    wrapped = (
+        top.name != "submitted"
+        and all(len(p) > 2 and not LESSON.fullmatch(p[1]) for p in parts.values())
+        and len({p[0] for p in parts.values()}) == 1
+    )
     for path, names in parts.items():
         names = names[1:] if wrapped or names[0] == "submitted" else names
         yield Submission(_student(names), path, top)
