@@ -6,10 +6,11 @@ afterwards (Chua et al., arXiv 1805.12114, algorithm 1). Every round starts from
 so little data that costs seconds, and no round inherits the scales or the habits of the last.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from course_lib.rl.envs import Envs
 from course_lib.world_models import dynamics, planning
@@ -44,10 +45,22 @@ PENDULUM = Config(
 
 
 class Run:
-    """What a run has so far: its data, the newest model, and how to plan with it."""
+    """What a run has so far: its data, the newest model, and how to plan with it.
 
-    def __init__(self, task: Task, config: Config, seed: int = 0):
+    The two functions can be replaced, by your own or by a mistake that you want to see fail.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        config: Config,
+        seed: int = 0,
+        *,
+        gaussian_nll: Callable[..., Tensor] = dynamics.gaussian_nll,
+        elite_update: Callable[..., tuple[Tensor, Tensor]] = planning.elite_update,
+    ):
         self.task, self.config, self.seed = task, config, seed
+        self.gaussian_nll, self.elite_update = gaussian_nll, elite_update
         self.data: list[Experience] = []
         self.model: Dynamics | None = None
 
@@ -55,7 +68,8 @@ class Run:
         """A planner on the newest model, for ``num_envs`` environments."""
         if self.model is None:
             raise RuntimeError("no model yet: take one step of train() first")
-        return Planner(self.model, self.task, self.config.planner, num_envs, seed)
+        config, update = self.config.planner, self.elite_update
+        return Planner(self.model, self.task, config, num_envs, seed, elite_update=update)
 
 
 def train(run: Run, envs: Envs) -> Iterator[dict[str, float]]:
@@ -78,7 +92,9 @@ def train(run: Run, envs: Envs) -> Iterator[dict[str, float]]:
         data = transitions(*run.data)
         size = data.actions.shape[1]
         run.model = Dynamics(envs.obs_shape[0], size, config.model, run.seed * 1_000 + number)
-        *_, last = dynamics.train(run.model, data, config.model, run.seed * 1_000 + number)
+        seed = run.seed * 1_000 + number
+        nll = run.gaussian_nll
+        *_, last = dynamics.train(run.model, data, config.model, seed, gaussian_nll=nll)
         yield {
             "steps": float(data.rows),
             "return": episode_return(run.data[-1]),
