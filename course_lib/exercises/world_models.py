@@ -1,0 +1,669 @@
+"""Exercises of lesson 11: surprise of a Gaussian, elites, weights of a horizon, Dyna's update."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from course_lib.classroom.check import Case, Exercise, Mistake
+from course_lib.world_models import dyna, dynamics, horizons, planning
+from course_lib.world_models.dyna import Memory
+
+LOG_2PI = 1.8378770664  # written out: the cases must not lean on what they check
+
+
+def _float(numbers) -> Tensor:
+    return torch.as_tensor(np.asarray(numbers), dtype=torch.float32)
+
+
+# --- How surprising is what happened? ------------------------------------------------------------
+
+
+def _nll_cases(rng: np.random.Generator) -> list[Case]:
+    hand = [
+        # Errors 2 and 0, variance 1: only the square of the first one and two constants are left.
+        Case(
+            "variance 1, one number off by 2",
+            (_float([[0, 3]]), _float([[0, 0]]), _float([[2, 3]])),
+            _float([2 + LOG_2PI]),
+        ),
+        # A right mean costs less the surer it was; log 4 on each side.
+        Case(
+            "right and sure, right and unsure",
+            (_float([[1], [1]]), _float([[-1.3862944], [1.3862944]]), _float([[1], [1]])),
+            _float([0.5 * LOG_2PI - 0.6931472, 0.5 * LOG_2PI + 0.6931472]),
+        ),
+        # Off by 2: with variance 1/4 that is four standard deviations, with variance 4 only one.
+        Case(
+            "wrong and sure, wrong and unsure",
+            (_float([[0], [0]]), _float([[-1.3862944], [1.3862944]]), _float([[2], [2]])),
+            _float([8 + 0.5 * LOG_2PI - 0.6931472, 0.5 + 0.5 * LOG_2PI + 0.6931472]),
+        ),
+    ]
+    mean, target = rng.normal(size=(2, 3, 4, 2))
+    std = np.exp(rng.uniform(-1, 1, size=(3, 4, 2)))
+    expected = np.zeros((3, 4))
+    for index in np.ndindex(3, 4, 2):  # minus the logarithm of the bell curve itself
+        height = 1 / (std[index] * np.sqrt(2 * np.pi))
+        bell = height * np.exp(-((target[index] - mean[index]) ** 2) / (2 * std[index] ** 2))
+        expected[index[:2]] -= np.log(bell)
+    args = (_float(mean), _float(2 * np.log(std)), _float(target))
+    return [*hand, Case("three members, four rows", args, _float(expected), rtol=1e-4, atol=1e-5)]
+
+
+def _surprise(error: Tensor, log_var: Tensor, total=lambda x: x.sum(-1)) -> Tensor:
+    return total(0.5 * (error * torch.exp(-log_var) + log_var + LOG_2PI))
+
+
+gaussian_nll = Exercise(
+    reference=dynamics.gaussian_nll,
+    cases=_nll_cases,
+    mistakes=(
+        Mistake(
+            "forgets the variance",
+            lambda mean, log_var, targets: _surprise((targets - mean) ** 2, 0 * log_var),
+            "This is the squared error, half of it plus a constant: `log_var` changes nothing. "
+            "Divide the squared error by the variance, and add the logarithm of the variance.",
+        ),
+        Mistake(
+            "claims nothing for being sure",
+            lambda mean, log_var, targets: (
+                0.5 * ((targets - mean) ** 2 * torch.exp(-log_var) + LOG_2PI).sum(-1)
+            ),
+            "You divide by the variance, but a large variance costs nothing. The best answer "
+            "would be an infinite one, for everything. Add `log_var`.",
+        ),
+        Mistake(
+            "takes the log-variance for the variance",
+            lambda mean, log_var, targets: (
+                0.5 * ((targets - mean) ** 2 / log_var + log_var + LOG_2PI).sum(-1)
+            ),
+            "You divide by the *logarithm* of the variance, which may be 0 or negative. The "
+            "variance is `torch.exp(log_var)`.",
+        ),
+        Mistake(
+            "multiplies by the variance",
+            lambda mean, log_var, targets: (
+                0.5 * ((targets - mean) ** 2 * torch.exp(log_var) + log_var + LOG_2PI).sum(-1)
+            ),
+            "You multiply the squared error by the variance. An error counts *less* where the "
+            "prediction was unsure: divide, or multiply by `torch.exp(-log_var)`.",
+        ),
+        Mistake(
+            "the standard deviation",
+            lambda mean, log_var, targets: (
+                0.5 * ((targets - mean) ** 2 * torch.exp(-0.5 * log_var) + log_var + LOG_2PI)
+            ).sum(-1),
+            "You divided the squared error by the standard deviation. A square is compared with a "
+            "square: the variance is `torch.exp(log_var)`.",
+        ),
+        Mistake(
+            "takes it for the log of the standard deviation",
+            lambda mean, log_var, targets: _surprise((targets - mean) ** 2, 2 * log_var),
+            "You took `log_var` for the logarithm of the standard deviation. It is that of the "
+            "variance: no factor of 2 belongs before it.",
+        ),
+        Mistake(
+            "absolute error",
+            lambda mean, log_var, targets: _surprise((targets - mean).abs(), log_var),
+            "You took the absolute error. The bell curve falls with the *square* of the distance.",
+        ),
+        Mistake(
+            "without the half",
+            lambda mean, log_var, targets: 2 * _surprise((targets - mean) ** 2, log_var),
+            "Twice too much: the logarithm of the bell curve has a factor of one half before it.",
+        ),
+        Mistake(
+            "the likelihood",
+            lambda mean, log_var, targets: -_surprise((targets - mean) ** 2, log_var),
+            "The sign is off: this is the log-likelihood, and training would make what happened "
+            "as improbable as it can. Surprise is minus that.",
+        ),
+        Mistake(
+            "without the constant",
+            lambda mean, log_var, targets: (
+                0.5 * ((targets - mean) ** 2 * torch.exp(-log_var) + log_var).sum(-1)
+            ),
+            "Only the constant is missing, `math.log(2 * math.pi)` per number. No gradient would "
+            "notice, but the result would not be in nats, and could not be compared.",
+        ),
+        Mistake(
+            "mean over the numbers",
+            lambda mean, log_var, targets: _surprise(
+                (targets - mean) ** 2, log_var, lambda x: x.mean(-1)
+            ),
+            "You averaged over the numbers of a row. They are independent, so their "
+            "probabilities multiply and their surprises add up: `sum(-1)`.",
+        ),
+        Mistake(
+            "one number for all",
+            lambda mean, log_var, targets: _surprise(
+                (targets - mean) ** 2, log_var, lambda x: x.sum(-1).mean()
+            ),
+            "You returned one number. Keep one per row, shape (...): the training takes the mean.",
+        ),
+        Mistake(
+            "one number per number",
+            lambda mean, log_var, targets: _surprise(
+                (targets - mean) ** 2, log_var, lambda x: x.clone()
+            ),
+            "You kept one surprise per predicted number, (..., D). Those of a row add up: "
+            "`sum(-1)`.",
+        ),
+    ),
+    hints=(
+        "The bell curve is exp(-error² / (2 var)) / sqrt(2 π var). Take minus its logarithm: three "
+        "terms are left, each with a factor of one half.",
+        "The variance is `torch.exp(log_var)`, so dividing by it is multiplying by "
+        "`torch.exp(-log_var)`, which never divides by 0.",
+        "`0.5 * ((targets - mean) ** 2 * torch.exp(-log_var) + log_var + math.log(2 * "
+        "math.pi)).sum(-1)`",
+    ),
+)
+
+
+# --- Where to draw the next plans ----------------------------------------------------------------
+
+
+def _elite_cases(rng: np.random.Generator) -> list[Case]:
+    # One environment, four plans of two steps, one number each.
+    plans = _float([[[[0], [4]], [[2], [0]], [[9], [9]], [[4], [2]]]])
+    old_mean, old_std = _float([[[1], [1]]]), _float([[[5], [3]]])
+    hand = [
+        Case(
+            "the best two of four",
+            (plans, _float([[1, 3, 0, 2]]), old_mean, old_std, 2, 0.0),
+            (_float([[[3], [1]]]), _float([[[1], [1]]])),
+        ),
+        Case(
+            "half of the old mean and spread stays",
+            (plans, _float([[1, 3, 0, 2]]), old_mean, old_std, 2, 0.5),
+            (_float([[[2], [1]]]), _float([[[3], [2]]])),
+        ),
+        Case(
+            "all scores below zero; the best one alone",
+            (plans, _float([[-7, -9, -8, -1]]), old_mean, old_std, 1, 0.0),
+            (_float([[[4], [2]]]), _float([[[0], [0]]])),
+        ),
+        Case(
+            "two environments choose each for itself",
+            (
+                _float([[[[1]], [[3]], [[5]]], [[[2]], [[4]], [[6]]]]),
+                _float([[9, 8, 7], [1, 2, 3]]),
+                _float([[[0]], [[0]]]),
+                _float([[[1]], [[1]]]),
+                2,
+                0.25,
+            ),
+            (_float([[[1.5]], [[3.75]]]), _float([[[1.0]], [[1.0]]])),
+        ),
+    ]
+    plans, scores = rng.normal(1, 2, size=(2, 7, 3, 2)), rng.normal(size=(2, 7))
+    mean, std = rng.normal(3, 1, size=(2, 3, 2)), rng.uniform(1, 2, size=(2, 3, 2))
+    keep = float(rng.uniform(0.2, 0.4))
+    wanted = np.zeros((2, 2, 3, 2))
+    for n in range(2):  # one by one, in double precision
+        ranked = sorted(range(7), key=lambda p, n=n: -scores[n, p])[:3]
+        for h, a in np.ndindex(3, 2):
+            x = [plans[n, p, h, a] for p in ranked]
+            middle = sum(x) / 3
+            spread = math.sqrt(sum((value - middle) ** 2 for value in x) / 3)
+            wanted[0, n, h, a] = keep * mean[n, h, a] + (1 - keep) * middle
+            wanted[1, n, h, a] = keep * std[n, h, a] + (1 - keep) * spread
+    args = (_float(plans), _float(scores), _float(mean), _float(std), 3, keep)
+    return [*hand, Case("random plans", args, tuple(map(_float, wanted)), rtol=1e-4, atol=1e-5)]
+
+
+def _chosen(plans: Tensor, scores: Tensor, elites: int, largest: bool = True) -> Tensor:
+    best = scores.topk(elites, dim=1, largest=largest).indices
+    return torch.stack([mine[i] for mine, i in zip(plans, best, strict=True)])
+
+
+def _mixed(chosen, mean, std, keep, less=0):
+    apart = (chosen - chosen.mean(1, keepdim=True)).square().sum(1)
+    spread = (apart / (chosen.shape[1] - less)).sqrt()
+    return keep * mean + (1 - keep) * chosen.mean(1), keep * std + (1 - keep) * spread
+
+
+def _swapped_keep(plans, scores, mean, std, elites, keep):
+    return _mixed(_chosen(plans, scores, elites), mean, std, 1 - keep)
+
+
+def _best_of_all_environments(plans, scores, mean, std, elites, keep):
+    best = scores.mean(0).topk(elites).indices
+    return _mixed(plans[:, best], mean, std, keep)
+
+
+def _std_of_all(plans, scores, mean, std, elites, keep):
+    new_mean, _ = _mixed(_chosen(plans, scores, elites), mean, std, keep)
+    return new_mean, keep * std + (1 - keep) * plans.std(1, correction=0)
+
+
+def _one_mean_for_all_steps(plans, scores, mean, std, elites, keep):
+    chosen = _chosen(plans, scores, elites)
+    flat = chosen.flatten(1, 2)  # plans and steps together
+    same = flat.mean(1, keepdim=True).expand_as(mean)
+    spread = flat.std(1, correction=0, keepdim=True).expand_as(std)
+    return keep * mean + (1 - keep) * same, keep * std + (1 - keep) * spread
+
+
+def _keeps_the_mean_only(plans, scores, mean, std, elites, keep):
+    chosen = _chosen(plans, scores, elites)
+    return keep * mean + (1 - keep) * chosen.mean(1), chosen.std(1, correction=0)
+
+
+def _variance(plans, scores, mean, std, elites, keep):
+    chosen = _chosen(plans, scores, elites)
+    spread = chosen.var(1, correction=0)
+    return keep * mean + (1 - keep) * chosen.mean(1), keep * std + (1 - keep) * spread
+
+
+elite_update = Exercise(
+    reference=planning.elite_update,
+    cases=_elite_cases,
+    mistakes=(
+        Mistake(
+            "keeps the worst",
+            lambda plans, scores, mean, std, elites, keep: _mixed(
+                _chosen(plans, scores, elites, largest=False), mean, std, keep
+            ),
+            "You kept the plans with the *lowest* scores. Scores are imagined returns: higher is "
+            "better.",
+        ),
+        Mistake(
+            "keeps all plans",
+            lambda plans, scores, mean, std, elites, keep: _mixed(plans, mean, std, keep),
+            "Mean and spread are those of all plans, so the scores change nothing. Take them over "
+            "the `elites` best ones.",
+        ),
+        Mistake(
+            "keeps the first",
+            lambda plans, scores, mean, std, elites, keep: _mixed(
+                plans[:, :elites], mean, std, keep
+            ),
+            "You took the first plans as they were drawn. Order them by their scores first: "
+            "`scores.topk(elites, dim=1).indices`.",
+        ),
+        Mistake(
+            "one choice for all environments",
+            _best_of_all_environments,
+            "You chose the same plans for all environments. Each stands elsewhere, so each has "
+            "elites of its own: choose along `dim=1`.",
+        ),
+        Mistake(
+            "the spread of all plans",
+            _std_of_all,
+            "The mean is that of the elites, but the spread is that of *all* plans. Then it never "
+            "shrinks, and the search stays as wide as it began.",
+        ),
+        Mistake(
+            "divides by one less",
+            lambda plans, scores, mean, std, elites, keep: _mixed(
+                _chosen(plans, scores, elites), mean, std, keep, less=1
+            ),
+            "Torch's `std` divides by the number less one by default (nan for a single elite). "
+            "Asked for is the spread of the elites themselves: `correction=0`.",
+        ),
+        Mistake(
+            "the variance",
+            _variance,
+            "You returned the variance. New plans are drawn with a standard deviation, its root.",
+        ),
+        Mistake(
+            "one mean for all steps",
+            _one_mean_for_all_steps,
+            "You averaged over the steps of the plan as well. What is good now need not be good in "
+            "ten steps: keep a mean for each step, (N, H, A).",
+        ),
+        Mistake(
+            "forgets the old ones",
+            lambda plans, scores, mean, std, elites, keep: _mixed(
+                _chosen(plans, scores, elites), mean, std, 0.0
+            ),
+            "`keep` changes nothing in your version. That share of the old mean and spread stays, "
+            "so that a few lucky plans do not end the search.",
+        ),
+        Mistake(
+            "swaps keep",
+            _swapped_keep,
+            "You keep the share `1 - keep` of the old ones. It is the other way round: `keep` is "
+            "what *stays*.",
+        ),
+        Mistake(
+            "keeps the old mean only",
+            _keeps_the_mean_only,
+            "Your mean is right, but the spread forgets the old one: a share `keep` of it stays, "
+            "too.",
+        ),
+    ),
+    hints=(
+        "Three steps: find the numbers of the `elites` best plans, pick these plans, take mean and "
+        "standard deviation over them.",
+        "`best = scores.topk(elites, dim=1).indices` is (N, elites). To pick, `gather` along "
+        "`dim=1` wants an index of the shape of its result: `best[:, :, None, None].expand(-1, -1, "
+        "*plans.shape[2:])`.",
+        "`keep * mean + (1 - keep) * chosen.mean(1)`, and the same for the spread with "
+        "`chosen.std(1, correction=0)`.",
+    ),
+)
+
+
+# --- How much does each horizon count? -----------------------------------------------------------
+
+
+def _weight_cases(rng: np.random.Generator) -> list[Case]:
+    # Two members, three horizons, one state: variances 1, 4 and 1/4, so 1 : 1/4 : 4.
+    apart = _float([[[9], [8], [2]], [[7], [4], [1]]])
+    hand = [
+        Case(
+            "the closer the members, the more it counts",
+            (apart, 0.0),
+            _float([[4 / 21], [1 / 21], [16 / 21]]),
+        ),
+        Case(
+            "a large floor makes all weights more alike",  # variances 1, 4, 1/4, plus 1 each
+            (apart, 1.0),
+            _float([[1 / 2], [1 / 5], [4 / 5]]) / 1.5,
+        ),
+        Case(
+            "two states, each with weights of its own",
+            (_float([[[0, 0], [0, 0]], [[2, 4], [4, 2]]]), 0.0),
+            _float([[0.8, 0.2], [0.2, 0.8]]),
+        ),
+        Case(
+            "members that agree exactly",  # variances 0 and 1, plus 1/4 each
+            (_float([[[3], [1]], [[3], [3]]]), 0.25),
+            _float([[5 / 6], [1 / 6]]),
+        ),
+        Case(
+            "all agree about everything",
+            (_float([[[3], [5]], [[3], [5]]]), 1e-8),
+            _float([[0.5], [0.5]]),
+        ),
+    ]
+    returns = rng.normal(size=(4, 5, 3)) * rng.uniform(0.5, 2, size=(1, 5, 3))
+    floor = float(rng.uniform(0.1, 0.5))
+    certainty = np.zeros((5, 3))
+    for k, b in np.ndindex(5, 3):  # one by one, in double precision
+        x = returns[:, k, b].tolist()
+        middle = sum(x) / 4
+        certainty[k, b] = 1 / (sum((value - middle) ** 2 for value in x) / 4 + floor)
+    expected = np.stack([column / column.sum() for column in certainty.T], axis=1)
+    return [*hand, Case("four members, five horizons", (_float(returns), floor), _float(expected))]
+
+
+def _variance_of(returns: Tensor, dim: int = 0, less: int = 0) -> Tensor:
+    count = returns.shape[dim] - less
+    return (returns - returns.mean(dim, keepdim=True)).square().sum(dim) / count
+
+
+def _shares(certainty: Tensor, dim: int = 0) -> Tensor:
+    return certainty / certainty.sum(dim, keepdim=True)
+
+
+def _surest_only(returns: Tensor, floor: float) -> Tensor:
+    best = _variance_of(returns).argmin(0)
+    return (torch.arange(returns.shape[1])[:, None] == best).float()
+
+
+horizon_weights = Exercise(
+    reference=horizons.horizon_weights,
+    cases=_weight_cases,
+    mistakes=(
+        Mistake(
+            "weights by the variance",
+            lambda returns, floor: _shares(_variance_of(returns) + floor),
+            "Your weights grow with the variance: you trust an estimate the more, the further the "
+            "members are apart. Take the inverse.",
+        ),
+        Mistake(
+            "the standard deviation",
+            lambda returns, floor: _shares(1 / (_variance_of(returns).sqrt() + floor)),
+            "You divided by the standard deviation. For independent estimates the best weights "
+            "are the inverses of the *variances*.",
+        ),
+        Mistake(
+            "do not add up to 1",
+            lambda returns, floor: 1 / (_variance_of(returns) + floor),
+            "These are certainties, and they do not add up to 1: an average with such weights "
+            "would change the size of the return. Divide by their sum over the horizons.",
+        ),
+        Mistake(
+            "add up to 1 over states",
+            lambda returns, floor: _shares(1 / (_variance_of(returns) + floor), dim=1),
+            "Your weights add up to 1 over the starting states. The horizons of *one* state share "
+            "the weight: sum over `dim=0` of the certainties (K, B).",
+        ),
+        Mistake(
+            "add up to 1 over everything",
+            lambda returns, floor: (
+                (1 / (_variance_of(returns) + floor)) / (1 / (_variance_of(returns) + floor)).sum()
+            ),
+            "You divided by the sum of all certainties, over horizons and states. Each state has "
+            "its own estimate, so its horizons add up to 1 by themselves: `sum(0, keepdim=True)`.",
+        ),
+        Mistake(
+            "variance over horizons",
+            lambda returns, floor: _shares(1 / (_variance_of(returns, dim=1) + floor)),
+            "You took the variance over the horizons. What tells how far an estimate can be "
+            "trusted is the spread over the *members*, `dim=0`.",
+        ),
+        Mistake(
+            "forgets the floor",
+            lambda returns, floor: _shares(1 / _variance_of(returns)),
+            "Where all members agree you divide by 0, and inf / inf is nan. Add `floor` to the "
+            "variance.",
+        ),
+        Mistake(
+            "a floor under the variance",
+            lambda returns, floor: _shares(1 / _variance_of(returns).clamp(min=floor)),
+            "You used `floor` as a lower limit. It is *added* to the variance.",
+        ),
+        Mistake(
+            "divides by one less",
+            lambda returns, floor: _shares(1 / (_variance_of(returns, less=1) + floor)),
+            "Torch's `var` divides by the number of members less one by default. Asked for is the "
+            "variance of the members themselves: `correction=0`.",
+        ),
+        Mistake(
+            "the surest one alone",
+            _surest_only,
+            "You put all the weight on the horizon where the members agree most. That they agree "
+            "may be luck: let all count, each by the inverse of its variance.",
+        ),
+        Mistake(
+            "softmax",
+            lambda returns, floor: (-_variance_of(returns) - floor).softmax(0),
+            "You took a softmax. It depends on the unit in which rewards are counted: twice the "
+            "rewards would give other weights. Take inverse variances, divided by their sum.",
+        ),
+        Mistake(
+            "all alike",
+            lambda returns, floor: torch.full_like(returns[0], 1 / returns.shape[1]),
+            "Your weights do not depend on the returns. Let the horizons on which the members "
+            "agree count more.",
+        ),
+    ),
+    hints=(
+        "How far are the members apart about each horizon? `returns.var(0, correction=0)` is "
+        "(K, B).",
+        "Certainty is the inverse of that, with `floor` added to the variance first.",
+        "`certainty / certainty.sum(0, keepdim=True)`",
+    ),
+)
+
+
+# --- Learning from what is remembered ------------------------------------------------------------
+
+
+def _dyna_cases(rng: np.random.Generator) -> list[Case]:
+    # A corridor 0 - 1 - 2; from 2 the right move, action 1, ends the episode with reward 1.
+    right = {
+        (0, 1): Memory(0.0, 1, False),
+        (1, 1): Memory(0.0, 2, False),
+        (2, 1): Memory(1.0, 0, True),
+        (1, 0): Memory(-1.0, 0, False),
+    }
+    empty = np.zeros((3, 2))
+    known = np.array([[8.0, 0.0], [2.0, 4.0], [0.0, 6.0]])
+    backwards, forwards = [(2, 1), (1, 1), (0, 1)], [(0, 1), (1, 1), (2, 1)]
+    hand = [
+        Case(
+            "backwards, the reward goes all the way",
+            (empty, right, backwards, 1.0, 0.5),
+            np.array([[0, 0.25], [0, 0.5], [0, 1.0]]),
+        ),
+        Case(
+            "forwards, only the last move learns",
+            (empty, right, forwards, 1.0, 0.5),
+            np.array([[0, 0.0], [0, 0.0], [0, 1.0]]),
+        ),
+        Case(
+            "the end is worth its reward and nothing else, however much state 0 is worth",
+            (known, right, [(2, 1)], 0.5, 0.5),
+            np.array([[8.0, 0.0], [2.0, 4.0], [0.0, 3.5]]),
+        ),
+        Case(
+            "the same pair twice: halfway, and half of what is left",
+            (known, right, [(1, 0), (1, 0)], 0.5, 0.5),  # the target is -1 + 0.5 * 8 = 3
+            np.array([[8.0, 0.0], [2.75, 4.0], [0.0, 6.0]]),
+        ),
+        Case("nothing to imagine", (known, right, [], 0.5, 0.9), known.copy()),
+    ]
+    q, model = rng.normal(size=(4, 3)), {}
+    for pair in ((s, a) for s in range(4) for a in range(3)):
+        ended = bool(rng.random() < 0.3)
+        model[pair] = Memory(float(rng.normal()), int(rng.integers(4)), ended)
+    keys = sorted(model)
+    pairs = [keys[i] for i in rng.integers(len(keys), size=12)]
+    alpha, gamma = float(rng.uniform(0.3, 0.7)), float(rng.uniform(0.5, 0.95))
+    table = q.tolist()
+    for s, a in pairs:  # one by one, as a weighted mean
+        reward, there, ended, _ = model[s, a]
+        future = 0.0 if ended else gamma * sorted(table[there])[-1]
+        table[s][a] = (1 - alpha) * table[s][a] + alpha * (reward + future)
+    return [*hand, Case("a random world", (q, model, pairs, alpha, gamma), np.array(table))]
+
+
+def _replayed(future=None, step=None, cell=None):
+    """The right answer with one part put wrong: the future, the step, or the cell it goes to."""
+
+    def update(q, model, pairs, alpha, gamma):
+        q = q.copy()
+        for state, action in pairs:
+            memory = model[state, action]
+            row = q[memory.next_state]
+            comes = (future or _best_future)(row, memory, gamma)
+            at = (cell or (lambda s, m: s))(state, memory), action
+            target = memory.reward + comes
+            q[at] = (step or _part_of_the_way)(q[at], target, alpha)
+        return q
+
+    return update
+
+
+def _best_future(row, memory, gamma):
+    return gamma * (1 - memory.terminated) * row.max()
+
+
+def _part_of_the_way(value, target, alpha):
+    return value + alpha * (target - value)
+
+
+def _from_the_old_table(q, model, pairs, alpha, gamma):
+    new = q.copy()
+    for state, action in pairs:
+        memory = model[state, action]
+        target = memory.reward + _best_future(q[memory.next_state], memory, gamma)
+        new[state, action] = _part_of_the_way(q[state, action], target, alpha)
+    return new
+
+
+def _without_the_reward(q, model, pairs, alpha, gamma):
+    silent = {pair: memory._replace(reward=0.0) for pair, memory in model.items()}
+    return _replayed()(q, silent, pairs, alpha, gamma)
+
+
+dyna_update = Exercise(
+    reference=dyna.dyna_update,
+    cases=_dyna_cases,
+    mistakes=(
+        Mistake(
+            "bootstraps through the end",
+            _replayed(future=lambda row, memory, gamma: gamma * row.max()),
+            "You added a future after the end. What `next_state` is worth belongs to another "
+            "episode: multiply the future by `1 - memory.terminated`.",
+        ),
+        Mistake(
+            "all from the old table",
+            _from_the_old_table,
+            "All your targets come from the table as it was at the start. Update one and the same "
+            "copy, pair by pair: a later update then sees what an earlier one changed, and a "
+            "reward travels back over several states.",
+        ),
+        Mistake(
+            "only the first",
+            lambda q, model, pairs, alpha, gamma: _replayed()(q, model, pairs[:1], alpha, gamma),
+            "You updated the first pair only. Does your `return` stand inside the loop?",
+        ),
+        Mistake(
+            "each pair once",
+            lambda q, model, pairs, alpha, gamma: _replayed()(
+                q, model, list(dict.fromkeys(pairs)), alpha, gamma
+            ),
+            "A pair that was drawn twice is updated only once. Go through `pairs` as they are.",
+        ),
+        Mistake(
+            "the whole model",
+            lambda q, model, pairs, alpha, gamma: _replayed()(q, model, list(model), alpha, gamma),
+            "You went through everything the model knows. Update `pairs` only: how many, and "
+            "which, is for the caller to say.",
+        ),
+        Mistake(
+            "jumps to the target",
+            _replayed(step=lambda value, target, alpha: target),
+            "You replaced the value by the target. Move by the fraction `alpha` of the way, as "
+            "after a real step.",
+        ),
+        Mistake(
+            "adds the target",
+            _replayed(step=lambda value, target, alpha: value + alpha * target),
+            "You added the target itself, so values grow for ever. Add the error, target - value.",
+        ),
+        Mistake(
+            "forgets the discount",
+            _replayed(future=lambda row, memory, gamma: (1 - memory.terminated) * row.max()),
+            "`gamma` changes nothing in your version. The future is one step away, also in a "
+            "dream.",
+        ),
+        Mistake(
+            "the mean of the future",
+            _replayed(
+                future=lambda row, memory, gamma: gamma * (1 - memory.terminated) * row.mean()
+            ),
+            "You took the mean over the next actions. Q-learning assumes that the best one "
+            "follows: take the maximum.",
+        ),
+        Mistake(
+            "forgets the reward",
+            _without_the_reward,
+            "The remembered reward is missing in your target.",
+        ),
+        Mistake(
+            "writes to the next state",
+            _replayed(cell=lambda state, memory: memory.next_state),
+            "You changed the row of the *next* state. The value of the move belongs to the state "
+            "in which it was made: `q[state, action]`.",
+        ),
+    ),
+    hints=(
+        "Begin with `q = q.copy()`, then a loop over `pairs`. Each turn is one update of "
+        "Q-learning, with a memory in place of a real step.",
+        "`memory = model[state, action]` holds `reward`, `next_state` and `terminated`. The target "
+        "is `memory.reward + gamma * (1 - memory.terminated) * q[memory.next_state].max()`.",
+        "`q[state, action] += alpha * (target - q[state, action])`, and `return q` after the loop.",
+    ),
+)
