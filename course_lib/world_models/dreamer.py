@@ -47,7 +47,7 @@ class Config:
 
     num_envs: int = 16  # real games played side by side: 8 to 32
     frames: tuple[int, ...] = (1504, 1504, 1504, 1488)  # real steps played in each round
-    model_steps: tuple[int, ...] = (400, 200, 200, 200)  # the model's gradient steps then
+    model_steps: tuple[int, ...] = (200, 150, 150, 150)  # the model's gradient steps then
     updates: tuple[int, ...] = (
         40,
         40,
