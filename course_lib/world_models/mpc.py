@@ -31,14 +31,15 @@ class Config:
     planner: planning.Config = field(default_factory=planning.Config)
 
 
+# 1,000 real steps each. CartPole in one environment, Pendulum in two: 400 steps are two episodes.
 CARTPOLE = Config(
     model=dynamics.Config(updates=600),
     planner=planning.Config(horizon=15, population=64, iterations=1),
 )
 PENDULUM = Config(
-    random_steps=1_000,
-    rounds=2,
-    round_steps=1_000,
+    random_steps=600,
+    rounds=1,
+    round_steps=400,
     model=dynamics.Config(members=3, updates=1_500),
     planner=planning.Config(horizon=25, population=48, iterations=3, smooth=0.5),
 )
