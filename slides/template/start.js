@@ -1,11 +1,12 @@
 // Set the formulas first, while every slide is laid out and can be measured; only then let
 // reveal.js hide all slides but one. With ?print in the address nothing is hidden: the page is
-// then a plain stack of slides, one per sheet.
+// then a plain stack of slides, one per sheet; ?print=notes puts a sheet of notes behind each.
 (function () {
   const root = document.documentElement;
   const deck = document.getElementById('deck');
   const slides = document.getElementById('slides');
   const print = new URLSearchParams(location.search).has('print');
+  const notes = new URLSearchParams(location.search).get('print') === 'notes';
 
   async function present() {
     deck.classList.add('reveal');
@@ -31,10 +32,20 @@
     }
   }
 
+  function layNotesOut() {
+    for (const aside of document.querySelectorAll('.slide aside.notes')) {
+      const slide = aside.closest('.slide');
+      aside.className = 'sheet';
+      aside.dataset.of = slide.getAttribute('aria-label');
+      slide.after(aside);
+    }
+  }
+
   async function start() {
     await MathJax.startup.promise;
     keepPunctuation();
     await Promise.all(Array.from(document.images, (image) => image.decode().catch(() => null)));
+    if (notes) layNotesOut();
     root.classList.add(print ? 'print' : 'present');
     if (!print) await present();
     root.classList.add('ready');

@@ -112,6 +112,26 @@ def test_speaker_view_follows_the_slides_from_a_file(tmp_path):
     assert problems == []
 
 
+def test_notes_print_behind_their_slides(tmp_path):
+    deck = tmp_path / "sample.ipynb"
+    sample.write(deck)
+    page, count, _ = slides.build(deck, tmp_path)
+    problems = []
+    with inspect_deck.offline_page(problems) as tab:
+        tab.goto(f"{page.as_uri()}?print=notes")
+        tab.wait_for_selector("html.ready", state="attached", timeout=60_000)
+        sheets = tab.evaluate(
+            """[...document.querySelectorAll('.slide, .sheet')].map((sheet) =>
+               [sheet.className.split(' ')[0], sheet.ariaLabel || sheet.dataset.of,
+                sheet.scrollHeight <= sheet.clientHeight])"""
+        )
+        tab.pdf(path=tmp_path / "notes.pdf", prefer_css_page_size=True)
+    names = [f"Slide {number} of {count}" for number in range(1, count + 1)]
+    expected = [[kind, name, True] for name in names for kind in ("slide", "sheet")]
+    assert sheets == expected and problems == []
+    assert len(PdfReader(tmp_path / "notes.pdf").pages) == 2 * count
+
+
 def test_theme_uses_the_palette_of_the_figures():
     theme = (slides.SLIDES / "template" / "theme.css").read_text(encoding="utf-8").lower()
     assert [colour for colour in COLORS[:6] if colour.lower() not in theme] == []
