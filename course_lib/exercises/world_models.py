@@ -542,9 +542,9 @@ def _dyna_cases(rng: np.random.Generator) -> list[Case]:
     alpha, gamma = float(rng.uniform(0.3, 0.7)), float(rng.uniform(0.5, 0.95))
     table = q.tolist()
     for s, a in pairs:  # one by one, as a weighted mean
-        reward, there, ended, _ = model[s, a]
-        future = 0.0 if ended else gamma * sorted(table[there])[-1]
-        table[s][a] = (1 - alpha) * table[s][a] + alpha * (reward + future)
+        memory = model[s, a]
+        future = 0.0 if memory.terminated else gamma * sorted(table[memory.next_state])[-1]
+        table[s][a] = (1 - alpha) * table[s][a] + alpha * (memory.reward + future)
     return [*hand, Case("a random world", (q, model, pairs, alpha, gamma), np.array(table))]
 
 

@@ -25,7 +25,7 @@ class Oracle:
         speed = (speed + 0.05 * pull).clamp(-8, 8)
         angle = angle + 0.05 * speed
         next_obs = torch.stack([angle.cos(), angle.sin(), speed], -1)
-        return Prediction(next_obs, torch.zeros_like(next_obs), None)
+        return Prediction(next_obs=next_obs, rewards=None)
 
 
 @pytest.fixture
