@@ -22,7 +22,7 @@ GAME = "MinAtar/Breakout"
 FRAMES = 40_000
 EXPLORE = (0.0, 0.1, 0.3, 1.0)  # share of random actions, a quarter of the games each
 NUM_ENVS = 16
-STEPS = 3_000  # gradient steps
+STEPS = 1_500  # gradient steps
 CONFIG = replace(world_model.Config(), warmup=50, final_rate=0.02)
 FOLDER = Path(__file__).parents[2] / "notebooks" / "checkpoints" / "breakout_dream"
 
@@ -47,7 +47,7 @@ def played(seed: int = 0) -> FrameReplay:
 
 
 def made(seed: int = 0) -> Iterator[tuple[WorldModel, dict[str, float]]]:
-    """Train the model anew; yields it with the metrics of each step, about three minutes of them.
+    """Train the model anew; yields it with the metrics of each step, about two minutes of them.
 
     ``for model, row in made(): pass`` and then ``world_model.save(model, ...)``.
     """
