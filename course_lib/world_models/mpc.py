@@ -26,7 +26,6 @@ class Config:
     random_steps: int = 500  # real steps with random actions: 200 to 1,000
     rounds: int = 2  # times that the planner collects: 1 to 10
     round_steps: int = 250  # real steps of each: 100 to 1,000
-    explore: float = 0.0  # standard deviation of noise on continuous actions, in limits
     model: dynamics.Config = field(default_factory=dynamics.Config)
     planner: planning.Config = field(default_factory=planning.Config)
 

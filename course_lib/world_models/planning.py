@@ -145,7 +145,10 @@ def imagine(
 ) -> Imagined:
     """Follow ``plans`` (N, P, H, A) from ``obs`` (N, D) in the model and add up the rewards.
 
-    Every plan is followed by one particle per member. ``generator`` deals members in "ts1".
+    Every plan is followed by one particle per member. With "mean" all of them go on from the
+    members' mean, so ``doubts`` sums what they disagree about in each single step. With "tsinf"
+    every member goes its own way, and doubt about one step grows over the next ones. "ts1" deals
+    the members anew at every step, which takes the ``generator``.
     """
     members, (envs, number, horizon, _) = model.config.members, plans.shape
     here = obs.repeat_interleave(number, 0).expand(members, -1, -1)  # (E, N * P, D)
