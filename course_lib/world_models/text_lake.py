@@ -1,6 +1,6 @@
 """FrozenLake in words: each transition of the game as a prompt and a response.
 
-"Frozen lake. Holes: two two, two four, three four, four one. Goal: four four.
+"Frozen lake, two two: hole, two four: hole, three four: hole, four one: hole, four four: goal.
 You stand at two one. You move down to" -> " three one: ice, reward zero, end no."
 
 Every lake of four by four with four holes and a way to the goal, 757 of them, in Gymnasium's own
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 SIZE, HOLES = 4, 4  # of a lake: rows and columns, and holes, as in the lake that Gymnasium ships
+GOAL = SIZE * SIZE - 1  # the last state
 NUMBERS = ("one", "two", "three", "four")
 MOVES = ("left", "down", "right", "up")  # FrozenLake's actions 0 to 3
 TILES = ("ice", "hole", "goal")
@@ -75,7 +76,7 @@ class Split(NamedTuple):
 
 def rows(lake: Lake) -> list[str]:
     """The map as Gymnasium writes it: ["SFFF", "FHFH", ...]."""
-    tiles = ["S", *["F"] * (SIZE * SIZE - 2), "G"]
+    tiles = ["S", *["F"] * (GOAL - 1), "G"]
     for hole in lake:
         tiles[hole] = "H"
     return ["".join(tiles[i : i + SIZE]) for i in range(0, SIZE * SIZE, SIZE)]
@@ -84,7 +85,7 @@ def rows(lake: Lake) -> list[str]:
 @functools.cache
 def all_lakes() -> list[Lake]:
     """Every lake with ``HOLES`` holes that has a way from the start to the goal."""
-    inner = range(1, SIZE * SIZE - 1)
+    inner = range(1, GOAL)
     choices = itertools.combinations(inner, HOLES)
     return [lake for lake in choices if is_valid([list(row) for row in rows(lake)], SIZE)]
 
@@ -94,10 +95,10 @@ def transitions(lake: Lake) -> list[Transition]:
     """What Gymnasium's game does, for each place where one can stand and each of the moves."""
     table = FrozenLakeEnv(desc=rows(lake), is_slippery=False).P
     found = []
-    for state, action in itertools.product(range(SIZE * SIZE - 1), range(len(MOVES))):
+    for state, action in itertools.product(range(GOAL), range(len(MOVES))):
         if state not in lake:
             ((_, after, reward, end),) = table[state][action]
-            tile = "hole" if after in lake else "goal" if after == SIZE * SIZE - 1 else "ice"
+            tile = "hole" if after in lake else "goal" if after == GOAL else "ice"
             found.append(Transition(lake, state, action, after, tile, int(reward), bool(end)))
     return found
 
@@ -114,12 +115,13 @@ def truth(lake: Lake, state: int, action: int) -> Transition:
 def split(seed: int, train: int = 320, test: int = 64, held_out: int = 12) -> Split:
     """Random transitions; a third of the lakes and ``held_out`` of the 60 pairs only for the test.
 
-    ``test`` of each kind. The first n of ``train`` are the smaller training sets: drawn alike.
+    ``test`` of each kind. Half of the moves end the game, so that "nothing happens" is no good
+    guess. The first n of ``train`` are the smaller training sets: drawn alike.
     """
     rng = np.random.default_rng(np.random.SeedSequence((seed, 7)))
     lakes = [all_lakes()[i] for i in rng.permutation(len(all_lakes()))]
     border = len(lakes) // 3
-    pairs = list(itertools.product(range(SIZE * SIZE - 1), range(len(MOVES))))
+    pairs = list(itertools.product(range(GOAL), range(len(MOVES))))
     new = {pairs[i] for i in rng.permutation(len(pairs))[:held_out]}
 
     def draw(among: Sequence[Lake], number: int, of_new_pairs: bool) -> list[Transition]:
@@ -127,6 +129,7 @@ def split(seed: int, train: int = 320, test: int = 64, held_out: int = 12) -> Sp
         while len(drawn) < number:
             options = transitions(among[rng.integers(len(among))])
             options = [t for t in options if ((t.state, t.action) in new) == of_new_pairs]
+            options = [t for t in options if t.end == (len(drawn) % 2 == 0)]
             if options:
                 drawn[options[rng.integers(len(options))]] = None
         return list(drawn)
@@ -146,11 +149,8 @@ def place(state: int) -> str:
 
 def prompt(lake: Lake, state: int, action: int) -> str:
     """The lake and the move. As many words for each lake, so that batches need no padding."""
-    holes = ", ".join(place(hole) for hole in lake)
-    return (
-        f"Frozen lake. Holes: {holes}. Goal: {place(SIZE * SIZE - 1)}.\n"
-        f"You stand at {place(state)}. You move {MOVES[action]} to"
-    )
+    marks = ", ".join([*(f"{place(hole)}: hole" for hole in lake), f"{place(GOAL)}: goal"])
+    return f"Frozen lake, {marks}.\nYou stand at {place(state)}. You move {MOVES[action]} to"
 
 
 def response(t: Transition) -> str:

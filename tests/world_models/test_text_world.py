@@ -46,6 +46,7 @@ def test_no_lake_and_no_held_out_pair_is_on_both_sides(seed):
     tests = split.seen_pairs + split.new_pairs
     assert not {t.lake for t in split.train} & {t.lake for t in tests}
     assert {t.lake for t in tests} <= set(split.test_lakes)
+    assert all(sum(t.end for t in part) * 2 == len(part) for part in split[:3])
     pairs = [{(t.state, t.action) for t in part} for part in split[:3]]
     assert not pairs[0] & pairs[2] and not pairs[1] & pairs[2] and len(pairs[2]) <= 12
     assert text_lake.split(seed) == split != text_lake.split(seed + 1)
@@ -54,7 +55,8 @@ def test_no_lake_and_no_held_out_pair_is_on_both_sides(seed):
 def test_the_words_of_a_transition():
     t = text_lake.truth(CLASSIC, 4, 2)
     assert text_lake.prompt(*t.asked) == (
-        "Frozen lake. Holes: two two, two four, three four, four one. Goal: four four.\n"
+        "Frozen lake, two two: hole, two four: hole, three four: hole, four one: hole, "
+        "four four: goal.\n"
         "You stand at two one. You move right to"
     )
     assert text_lake.response(t) == " two two: hole, reward zero, end yes."
@@ -117,9 +119,9 @@ def test_baselines():
     asked = [(CLASSIC, 0, 2), (CLASSIC, 0, 0), (CLASSIC, 4, 2), (CLASSIC, 14, 2)]
     truths = [text_lake.truth(*a) for a in asked]
     unmoved = text_world.score(text_world.unmoved(asked), truths)
-    assert unmoved == {"state": 0.25, "tile": 0.5, "outcome": 0.5, "whole": 0.25, "ends": 0.5}
+    assert unmoved == {"state": 0.25, "tile": 0.5, "outcome": 0.5, "whole": 0.25}
     blind = text_world.score(text_world.blind(asked), truths)
-    assert blind == {"state": 1, "tile": 0.75, "outcome": 0.75, "whole": 0.75, "ends": 0.75}
+    assert blind == {"state": 1, "tile": 0.75, "outcome": 0.75, "whole": 0.75}
     elsewhere = (1, 2, 9, 10)
     known = [text_lake.truth(elsewhere, 0, 2), text_lake.truth(elsewhere, 4, 2)]
     guessed = text_world.table(known, asked)
@@ -171,7 +173,7 @@ def test_verdicts_of_made_up_runs():
     better = [0.9, 0.8, 0.9, 0.8, 0.9]
     mixed = [0.9, 0.3, 0.8, 0.9, 0.95]
     for theirs, word in [([0.2] * 5, "helps"), ([1.0] * 5, "hurts"), (mixed, "inconclusive")]:
-        made = runs(benchmark.LORA, 40, better) + runs(benchmark.SMALL, 40, theirs)
+        made = runs(benchmark.LORA, 36, better) + runs(benchmark.SMALL, 288, theirs)
         (goal,) = benchmark.verdicts(made)
         assert goal.measured.count(word) == 2
 
@@ -183,4 +185,4 @@ def test_smollm2_reads_each_blank_as_one_token():
     for _, words in text_lake.FORM:
         assert all(len(tokenizer.encode(f" {word}")) == 1 for word in words)
     examples = text_lake.examples(tokenizer, text_lake.split(0).train[:40])
-    assert {(len(e.prompt), len(e.response)) for e in examples} == {(36, 12)}
+    assert {(len(e.prompt), len(e.response)) for e in examples} == {(41, 12)}
