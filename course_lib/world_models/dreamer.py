@@ -48,7 +48,7 @@ class Config:
     num_envs: int = 16  # real games played side by side: 8 to 32
     frames: tuple[int, ...] = (1504, 1120, 1120, 1120, 1136)  # real steps played in each round
     model_steps: tuple[int, ...] = (200, 100, 100, 100, 100)  # the model's gradient steps then
-    updates: tuple[int, ...] = (30, 30, 40, 50, 100)  # the policy's updates then, 256 dreams each
+    updates: tuple[int, ...] = (30, 30, 40, 50, 80)  # the policy's updates then, 256 dreams each
     explore: float = 0.1  # share of random actions in real play; the first round is all random
     horizon: int = 12  # steps a dream lasts: 5 to 15
     context: int = 4  # real steps the model has seen when a dream's second frame comes: 1 to 8
