@@ -1,0 +1,83 @@
+"""The peer of the world model is what it says it is; the failures remove what they say."""
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import dream_failures, world_model_breakout
+from benchmarks.iris_peer import TokenWorldModel
+from course_lib.world_models.frame_tokenizer import FrameTokenizer
+from course_lib.world_models.imagination import Dream, from_replay
+from tests.world_models.test_frames import played
+
+
+def token_model(replay, patch: int = 5) -> TokenWorldModel:
+    tokenizer = FrameTokenizer.fit(replay.obs.flatten(0, 1), patch)
+    return TokenWorldModel(tokenizer, num_actions=3, layers=2, width=32)
+
+
+@pytest.mark.parametrize("patch", [2, 5])
+def test_the_token_model_dreams_what_one_full_pass_says(patch):
+    replay = played()[0]
+    model = token_model(replay, patch)
+    windows = replay.windows(3, 6, torch.Generator().manual_seed(0))
+    tokens = model.tokens(windows.obs, windows.actions)
+    assert tokens.shape == (3, 6 * model.places)
+    whole = model.transformer(model.embedding(tokens))
+    same = torch.ones(3, 4, dtype=torch.bool)
+    memory = model.start(windows.obs[:, :4], windows.actions[:, :4], same)
+    with torch.no_grad():
+        state = model._read(memory, tokens[:, 4 * model.places : 5 * model.places])
+    assert torch.allclose(state, whole[:, 5 * model.places - 1], atol=1e-5)
+
+
+def test_the_token_model_runs_in_the_same_dream():
+    replay = played()[0]
+    dream = Dream(token_model(replay), from_replay(replay), 8, horizon=4)
+    dream.reset()
+    for t in range(9):
+        step = dream.step(np.zeros(8, int))
+        assert step.obs.shape == (8, 4, 10, 10)
+        assert step.valid.any() is np.True_ or t % 5 > 0
+
+
+def test_the_token_model_learns_next_tokens_but_no_action_and_no_new_episode():
+    replay = played()[0]
+    model = token_model(replay)
+    windows = replay.windows(8, 6, torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    losses = []
+    for _ in range(60):
+        loss, parts = model.loss(windows)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(parts["frame"].detach()))
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_one_side_holds_whole_episodes_launched_from_the_left():
+    replay = played(200)[0]
+    few = dream_failures.one_sided(replay)
+    left = dream_failures.launched_left(few)
+    real = torch.arange(few.actions.shape[1]) < few.lengths[:, None]
+    assert 0 < len(few) < len(replay) and left[real].all()
+    starts = few.take(torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64), 1)
+    assert starts.obs[0, 0, 1, 3, 0] == 1, "the ball stands where it is launched from the left"
+
+
+def test_the_exam_knows_what_came(monkeypatch):
+    monkeypatch.setattr(world_model_breakout, "STEPS", 30)
+    rng = np.random.default_rng(0)
+    paper = world_model_breakout.exam(lambda obs: rng.integers(3, size=len(obs)), seed=0)
+    replay = paper.replay
+    use = torch.arange(30) < replay.lengths[:, None]
+    same = (paper.obs == replay.next_obs[:, :, None]).flatten(3).all(3)
+    assert same.any(2)[use].all(), "what came was one of the two things that could come"
+    assert 0.9 < same[..., 0][use].float().mean() < 1.0, "actions stick now and then"
+
+
+def test_games_by_side_cover_both():
+    agent = type("Agent", (), {"act": lambda self, obs, greedy, generator: np.zeros(len(obs), int)})
+    sides = dream_failures.by_side(agent(), seed=0)
+    assert set(sides) == {"left", "right"}
