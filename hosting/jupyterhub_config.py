@@ -46,7 +46,9 @@ c.ConfigurableHTTPProxy.pid_file = str(FOLDER / "proxy.pid")
 c.JupyterHub.spawner_class = "simple"
 c.SimpleLocalProcessSpawner.home_dir_template = str(FOLDER / "homes" / "{username}")
 c.Spawner.cmd = [sys.executable, "-m", "jupyterhub.singleuser"]
-c.Spawner.args = ["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+c.Spawner.args = [f"--LabApp.app_settings_dir={COURSE / 'course_lib/commands/lab_settings'}"]
+if hasattr(os, "geteuid") and os.geteuid() == 0:  # a container; the server refuses otherwise
+    c.Spawner.args.append("--allow-root")
 c.Spawner.default_url = "/lab/tree/notebooks/00_start_here.ipynb"
 c.Spawner.pre_spawn_hook = hand_out_lessons
 c.Spawner.environment = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(COURSE)}

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 
 from benchmarks import hub
+from tests.browser import lab
 
 NAMES = ("ada", "ben")
 LIGHT, LESSON = "notebooks/00_start_here.ipynb", "notebooks/02_dqn.ipynb"
@@ -23,7 +24,7 @@ def running(tmp_path_factory):
         pytest.fail(f"CI is set, so the hub must run: {absent}")
     if absent:
         pytest.skip(absent)
-    with hub.started(NAMES, tmp_path_factory.mktemp("hub")) as running:
+    with hub.started((*NAMES, "cai"), tmp_path_factory.mktemp("hub")) as running:
         yield running
 
 
@@ -57,6 +58,22 @@ def test_lesson_02_opens_and_runs_up_to_its_training(users):
     done = [cell for cell in session.notebook.cells if cell.get("execution_count")]
     assert any("@exercise(" in cell.source for cell in done)
     session.close()
+
+
+def test_somebody_logs_in_on_the_page_and_chooses_run_all(running):
+    browser = lab.require_chromium()
+    with lab.window(browser) as page:
+        page.goto(running.address)
+        page.fill("#username_input", "cai")
+        page.fill("#password_input", running.password)
+        page.click("#login_submit")
+        page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)").wait_for(timeout=120_000)
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
+        assert page.url.endswith("/user/cai/lab/tree/notebooks/00_start_here.ipynb")
+        for menu, entry in (("Edit", "Clear Outputs of All Cells"), ("Run", "Run All Cells")):
+            page.get_by_role("menuitem", name=menu, exact=True).click()
+            page.get_by_text(entry, exact=True).first.click()
+        page.get_by_text("1 of 2 exercises right").wait_for(timeout=60_000)
 
 
 def test_an_error_in_a_cell_and_a_killed_kernel_are_noticed(users):
