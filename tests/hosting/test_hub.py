@@ -70,9 +70,12 @@ def test_somebody_logs_in_on_the_page_and_chooses_run_all(running):
         page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)").wait_for(timeout=120_000)
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
         assert page.url.endswith("/user/cai/lab/tree/notebooks/00_start_here.ipynb")
+        # Stored outputs go first, so that none is mistaken for one of this run.
         for menu, entry in (("Edit", "Clear Outputs of All Cells"), ("Run", "Run All Cells")):
             page.get_by_role("menuitem", name=menu, exact=True).click()
             page.get_by_text(entry, exact=True).first.click()
+            if menu == "Edit":
+                page.wait_for_function("!document.querySelector('.jp-OutputArea-child')")
         page.get_by_text("1 of 2 exercises right").wait_for(timeout=60_000)
 
 
