@@ -3,8 +3,8 @@
 A world model spends compute to save frames, and so does replay. So DQN stands here with several
 numbers of gradient steps per frame, and every row says what it cost. Each learner's last policy
 plays 100 greedy episodes in unseen environments, as in the benchmarks of PPO and DQN; what drawn
-actions earn stands in the result, too. A difference is called clear where the 95 % bootstrap intervals of the
-interquartile means do not overlap. Recipes were chosen on seeds below 100.
+actions earn stands in the result, too. A difference is called clear where the 95 % bootstrap
+intervals of the interquartile means do not overlap. Recipes were chosen on seeds below 100.
 """
 
 from __future__ import annotations
