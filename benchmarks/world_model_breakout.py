@@ -129,6 +129,8 @@ def watched(seed: int) -> FrameReplay:
     for name in dream_runs.COLUMNS[:-1]:
         getattr(replay, name)[:, : dreamed.actions.shape[1]] = getattr(dreamed, name)
     replay.lengths = dreamed.lengths.clone()
+    last = torch.arange(envs.num_envs), replay.lengths - 1
+    replay.truncated[last] = ~replay.terminated[last]  # what follows are other games
     policy, rng = dream_runs.drawn(agent, seed), np.random.default_rng((seed, 6))
 
     def explore(obs: np.ndarray) -> np.ndarray:
