@@ -15,6 +15,8 @@ from course_lib.rl import actor_critic, ppo, returns
 from course_lib.rl.ppo import whiten
 from course_lib.rlhf import dpo, grpo, pairwise
 from course_lib.rlhf.constraints import dual_update
+from course_lib.world_models import dyna, dynamics, horizons, planning, sequence
+from course_lib.world_models.returns import continue_weights, dream_returns
 
 
 def sequential_loss(chosen, rejected, ref_chosen, ref_rejected, beta):
@@ -487,5 +489,91 @@ UNFORESEEN = {
         "falls in a row": stop_after,
         "the narrowest gap": stop_at_highest_gap,
         "in the middle of the run": lambda used, second, patience: len(second) // 2,
+    },
+    "world_models.dyna_update": {
+        "backwards through the pairs": lambda q, model, pairs, alpha, gamma: dyna.dyna_update(
+            q, model, pairs[::-1], alpha, gamma
+        ),
+        "no bootstrap at all": lambda q, model, pairs, alpha, gamma: dyna.dyna_update(
+            q, model, pairs, alpha, 0.0
+        ),
+    },
+    "world_models.gaussian_nll": {
+        "no variance above 1": lambda mean, log_var, targets: dynamics.gaussian_nll(
+            mean, log_var.clamp(max=0), targets
+        ),
+        "in bits": lambda mean, log_var, targets: bits(
+            dynamics.gaussian_nll(mean, log_var, targets)
+        ),
+    },
+    "world_models.elite_update": {
+        "one elite more": lambda plans, scores, mean, std, elites, keep: planning.elite_update(
+            plans, scores, mean, std, elites + 1, keep
+        ),
+        "the median of the elites": lambda plans, scores, mean, std, elites, keep: (
+            keep * mean
+            + (1 - keep)
+            * plans.gather(
+                1,
+                scores.topk(elites, 1).indices[:, :, None, None].expand(-1, -1, *plans.shape[2:]),
+            )
+            .median(1)
+            .values,
+            planning.elite_update(plans, scores, mean, std, elites, keep)[1],
+        ),
+    },
+    "world_models.horizon_weights": {
+        "squared": lambda returns, floor=1e-8: (
+            horizons.horizon_weights(returns, floor) ** 2
+            / (horizons.horizon_weights(returns, floor) ** 2).sum(0, keepdim=True)
+        ),
+        "the range for the variance": lambda returns, floor=1e-8: (
+            (1 / (returns.amax(0) - returns.amin(0) + floor))
+            / (1 / (returns.amax(0) - returns.amin(0) + floor)).sum(0, keepdim=True)
+        ),
+    },
+    "transformer_world_model.block_causal_mask": {
+        "the step before at most": lambda ended, places: (
+            sequence.block_causal_mask(ended, places)
+            & ~torch.ones(ended.shape[1], ended.shape[1], dtype=torch.bool)
+            .tril(-2)
+            .repeat_interleave(places, 0)
+            .repeat_interleave(places, 1)
+        ),
+        "the first step is always seen": lambda ended, places: (
+            sequence.block_causal_mask(ended, places)
+            | (torch.arange(ended.shape[1] * places) < places)
+        ),
+    },
+    "transformer_world_model.event_nll": {
+        "surer than it is": lambda reward_logits, end_logits, rewards, ended, valid: (
+            sequence.event_nll(2 * reward_logits, end_logits, rewards, ended, valid)
+        ),
+        "in bits": lambda *args: bits(sequence.event_nll(*args)),
+    },
+    "transformer_world_model.sample_frame": {
+        "draws from above": lambda chance_logits, decode, draws, temperature=1.0: (
+            sequence.sample_frame(chance_logits, decode, 1 - draws, temperature)
+        ),
+        "cells upside down": lambda chance_logits, decode, draws, temperature=1.0: (
+            1 - sequence.sample_frame(chance_logits, decode, draws, temperature)
+        ),
+    },
+    "transformer_world_model.dream_returns": {
+        "one step short": lambda rewards, next_values, continues, gamma, lam: torch.cat(
+            [
+                dream_returns(rewards, next_values, continues, gamma, lam)[1:],
+                next_values[-1:],
+            ]
+        ),
+        "gamma on the bootstrap twice": lambda rewards, next_values, continues, gamma, lam: (
+            dream_returns(rewards, gamma * next_values, continues, gamma, lam)
+        ),
+    },
+    "transformer_world_model.continue_weights": {
+        "the least of them": lambda continues: torch.cat(
+            [torch.ones_like(continues[:1]), continues[:-1].cummin(0).values]
+        ),
+        "squared": lambda continues: continue_weights(continues) ** 2,
     },
 }
