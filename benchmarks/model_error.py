@@ -15,6 +15,7 @@ Four measurements, each on fresh seeds, with random actions as data unless state
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -237,14 +238,13 @@ def _rounded(values: Tensor, digits: int) -> list[float]:
 
 def measure(quick: bool) -> dict:
     seeds = fresh_seeds(2 if quick else 10)
+    code = horizons, sys.modules[__name__]
     runs: list[dict] = []
     for seed in seeds:
         for name in HORIZONS:
-            runs += kept(
-                f"compounding_{name}", seed, lambda m=(name, seed): compounding(*m), horizons
-            )
+            runs += kept(f"errors_{name}", seed, lambda m=(name, seed): compounding(*m), *code)
         for part in (doubted, exploited, weighed):
-            runs += kept(part.__name__, seed, lambda p=part, s=seed: p(s), horizons)
+            runs += kept(part.__name__, seed, lambda p=part, s=seed: p(s), *code)
     return {"seeds": seeds, "runs": runs}
 
 
