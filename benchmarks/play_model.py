@@ -27,23 +27,25 @@ def at_random(seed: int):
     return lambda obs: rng.integers(3, size=len(obs))
 
 
-def in_step(model: WorldModel, seed: int, games: int = 64) -> list[int]:
-    """Moves until dream and game first differ, or the game ends: one number per game."""
+def in_step(model: WorldModel, seed: int, games: int = 64) -> dict:
+    """Moves until dream and game first differ, or the game ends; share of games that differed."""
     envs, policy = make(GAME, games, 30_000 + seed, sticky_actions=0.0), scripted(seed)
     real = envs.reset()
     obs = torch.as_tensor(real)
     memory = model.start(obs[:, None][:, :0], torch.zeros(games, 0, dtype=torch.int64))
-    same, moves = np.ones(games, bool), np.zeros(games, int)
+    same, moves, differed = np.ones(games, bool), np.zeros(games, int), np.zeros(games, bool)
     for _ in range(LONG):
         actions = policy(real)
         told = model.step(memory, obs, torch.as_tensor(actions), temperature=0.0)
         step = envs.step(actions)
         obs, real = told.next_obs, step.obs
-        same &= (obs.numpy() == real).all((1, 2, 3))
-        same &= told.terminated.numpy() == step.terminated
+        right = (obs.numpy() == real).all((1, 2, 3))
+        right &= told.terminated.numpy() == step.terminated
+        differed |= same & ~right
+        same &= right
         moves += same
         same &= ~step.terminated
-    return [int(m) for m in moves]
+    return {"in_step": [int(m) for m in moves], "differed": float(differed.mean())}
 
 
 def measure(quick: bool) -> dict:
@@ -54,7 +56,7 @@ def measure(quick: bool) -> dict:
         for name, player in (("follower", scripted(seed)), ("random", at_random(seed))):
             marks = grade(model, exam(player, seed), seed)
             runs.append({"player": name, "seed": seed} | marks)
-        runs[-2]["in_step"] = in_step(model, seed)
+        runs[-2] |= in_step(model, seed)
         print(runs[-2], flush=True)
     return {"seeds": seeds, "runs": runs}
 
@@ -73,12 +75,14 @@ def judge(result: dict) -> list[Goal]:
                 min(exact, possible) >= 0.98,
             )
         )
-    moves = np.concatenate([run["in_step"] for run in result["runs"] if "in_step" in run])
+    followed = [run for run in result["runs"] if "in_step" in run]
+    moves = np.concatenate([run["in_step"] for run in followed])
+    differed = np.mean([run["differed"] for run in followed])
     goals.append(
         Goal(
             f"Checkpoint to play in: moves in step with the real game, of at most {LONG}",
             "reported",
-            f"median {np.median(moves):.0f}, a quarter below {np.quantile(moves, 0.25):.0f}",
+            f"median {np.median(moves):.0f} (games end); {differed:.1%} of the games ever differed",
             True,
         )
     )
