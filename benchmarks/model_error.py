@@ -237,7 +237,7 @@ def _rounded(values: Tensor, digits: int) -> list[float]:
 
 
 def measure(quick: bool) -> dict:
-    seeds = fresh_seeds(2 if quick else 10)
+    seeds = fresh_seeds(2 if quick else 6)
     code = horizons, sys.modules[__name__]
     runs: list[dict] = []
     for seed in seeds:
