@@ -1,4 +1,4 @@
-"""Exercises of lesson 11: surprise of a Gaussian, elites, weights of a horizon, Dyna's update."""
+"""Exercises of lesson 11: Dyna's update, a Gaussian's surprise, elites, weights of horizons."""
 
 from __future__ import annotations
 
@@ -17,6 +17,179 @@ LOG_2PI = 1.8378770664  # written out: the cases must not lean on what they chec
 
 def _float(numbers) -> Tensor:
     return torch.as_tensor(np.asarray(numbers), dtype=torch.float32)
+
+
+# --- Learning from what is remembered ------------------------------------------------------------
+
+
+def _dyna_cases(rng: np.random.Generator) -> list[Case]:
+    # A corridor 0 - 1 - 2; from 2 the right move, action 1, ends the episode with reward 1.
+    right = {
+        (0, 1): Memory(0.0, 1, False),
+        (1, 1): Memory(0.0, 2, False),
+        (2, 1): Memory(1.0, 0, True),
+        (1, 0): Memory(-1.0, 0, False),
+    }
+    empty = np.zeros((3, 2))
+    known = np.array([[8.0, 0.0], [2.0, 4.0], [0.0, 6.0]])
+    backwards, forwards = [(2, 1), (1, 1), (0, 1)], [(0, 1), (1, 1), (2, 1)]
+    hand = [
+        Case(
+            "backwards, the reward goes all the way",
+            (empty, right, backwards, 1.0, 0.5),
+            np.array([[0, 0.25], [0, 0.5], [0, 1.0]]),
+        ),
+        Case(
+            "forwards, only the last move learns",
+            (empty, right, forwards, 1.0, 0.5),
+            np.array([[0, 0.0], [0, 0.0], [0, 1.0]]),
+        ),
+        Case(
+            "the end is worth its reward and nothing else, however much state 0 is worth",
+            (known, right, [(2, 1)], 0.5, 0.5),
+            np.array([[8.0, 0.0], [2.0, 4.0], [0.0, 3.5]]),
+        ),
+        Case(
+            "the same pair twice: halfway, and half of what is left",
+            (known, right, [(1, 0), (1, 0)], 0.5, 0.5),  # the target is -1 + 0.5 * 8 = 3
+            np.array([[8.0, 0.0], [2.75, 4.0], [0.0, 6.0]]),
+        ),
+        Case("nothing to imagine", (known, right, [], 0.5, 0.9), known.copy()),
+    ]
+    q, model = rng.normal(size=(4, 3)), {}
+    for pair in ((s, a) for s in range(4) for a in range(3)):
+        ended = bool(rng.random() < 0.3)
+        model[pair] = Memory(float(rng.normal()), int(rng.integers(4)), ended)
+    keys = sorted(model)
+    pairs = [keys[i] for i in rng.integers(len(keys), size=12)]
+    alpha, gamma = float(rng.uniform(0.3, 0.7)), float(rng.uniform(0.5, 0.95))
+    table = q.tolist()
+    for s, a in pairs:  # one by one, as a weighted mean
+        memory = model[s, a]
+        future = 0.0 if memory.terminated else gamma * sorted(table[memory.next_state])[-1]
+        table[s][a] = (1 - alpha) * table[s][a] + alpha * (memory.reward + future)
+    return [*hand, Case("a random world", (q, model, pairs, alpha, gamma), np.array(table))]
+
+
+def _replayed(future=None, step=None, cell=None):
+    """The right answer with one part put wrong: the future, the step, or the cell it goes to."""
+
+    def update(q, model, pairs, alpha, gamma):
+        q = q.copy()
+        for state, action in pairs:
+            memory = model[state, action]
+            row = q[memory.next_state]
+            comes = (future or _best_future)(row, memory, gamma)
+            at = (cell or (lambda s, m: s))(state, memory), action
+            target = memory.reward + comes
+            q[at] = (step or _part_of_the_way)(q[at], target, alpha)
+        return q
+
+    return update
+
+
+def _best_future(row, memory, gamma):
+    return gamma * (1 - memory.terminated) * row.max()
+
+
+def _part_of_the_way(value, target, alpha):
+    return value + alpha * (target - value)
+
+
+def _from_the_old_table(q, model, pairs, alpha, gamma):
+    new = q.copy()
+    for state, action in pairs:
+        memory = model[state, action]
+        target = memory.reward + _best_future(q[memory.next_state], memory, gamma)
+        new[state, action] = _part_of_the_way(q[state, action], target, alpha)
+    return new
+
+
+def _without_the_reward(q, model, pairs, alpha, gamma):
+    silent = {pair: memory._replace(reward=0.0) for pair, memory in model.items()}
+    return _replayed()(q, silent, pairs, alpha, gamma)
+
+
+dyna_update = Exercise(
+    reference=dyna.dyna_update,
+    cases=_dyna_cases,
+    mistakes=(
+        Mistake(
+            "bootstraps through the end",
+            _replayed(future=lambda row, memory, gamma: gamma * row.max()),
+            "You added a future after the end. What `next_state` is worth belongs to another "
+            "episode: multiply the future by `1 - memory.terminated`.",
+        ),
+        Mistake(
+            "all from the old table",
+            _from_the_old_table,
+            "All your targets come from the table as it was at the start. Update one and the same "
+            "copy, pair by pair: a later update then sees what an earlier one changed, and a "
+            "reward travels back over several states.",
+        ),
+        Mistake(
+            "only the first",
+            lambda q, model, pairs, alpha, gamma: _replayed()(q, model, pairs[:1], alpha, gamma),
+            "You updated the first pair only. Does your `return` stand inside the loop?",
+        ),
+        Mistake(
+            "each pair once",
+            lambda q, model, pairs, alpha, gamma: _replayed()(
+                q, model, list(dict.fromkeys(pairs)), alpha, gamma
+            ),
+            "A pair that was drawn twice is updated only once. Go through `pairs` as they are.",
+        ),
+        Mistake(
+            "the whole model",
+            lambda q, model, pairs, alpha, gamma: _replayed()(q, model, list(model), alpha, gamma),
+            "You went through everything the model knows. Update `pairs` only: how many, and "
+            "which, is for the caller to say.",
+        ),
+        Mistake(
+            "jumps to the target",
+            _replayed(step=lambda value, target, alpha: target),
+            "You replaced the value by the target. Move by the fraction `alpha` of the way, as "
+            "after a real step.",
+        ),
+        Mistake(
+            "adds the target",
+            _replayed(step=lambda value, target, alpha: value + alpha * target),
+            "You added the target itself, so values grow for ever. Add the error, target - value.",
+        ),
+        Mistake(
+            "forgets the discount",
+            _replayed(future=lambda row, memory, gamma: (1 - memory.terminated) * row.max()),
+            "`gamma` changes nothing in your version. The future is one step away, also in a "
+            "dream.",
+        ),
+        Mistake(
+            "the mean of the future",
+            _replayed(
+                future=lambda row, memory, gamma: gamma * (1 - memory.terminated) * row.mean()
+            ),
+            "You took the mean over the next actions. Q-learning assumes that the best one "
+            "follows: take the maximum.",
+        ),
+        Mistake(
+            "forgets the reward",
+            _without_the_reward,
+            "The remembered reward is missing in your target.",
+        ),
+        Mistake(
+            "writes to the next state",
+            _replayed(cell=lambda state, memory: memory.next_state),
+            "You changed the row of the *next* state. The value of the move belongs to the state "
+            "in which it was made: `q[state, action]`.",
+        ),
+    ),
+    hints=(
+        "Begin with `q = q.copy()`, then a loop over `pairs`. Each turn is one update of "
+        "Q-learning, with a memory in place of a real step.",
+        "`memory = model[state, action]` holds `reward`, `next_state` and `terminated`. The target "
+        "is `memory.reward + gamma * (1 - memory.terminated) * q[memory.next_state].max()`.",
+        "`q[state, action] += alpha * (target - q[state, action])`, and `return q` after the loop.",
+    ),
+)
 
 
 # --- How surprising is what happened? ------------------------------------------------------------
@@ -492,178 +665,5 @@ horizon_weights = Exercise(
         "(K, B).",
         "Certainty is the inverse of that, with `floor` added to the variance first.",
         "`certainty / certainty.sum(0, keepdim=True)`",
-    ),
-)
-
-
-# --- Learning from what is remembered ------------------------------------------------------------
-
-
-def _dyna_cases(rng: np.random.Generator) -> list[Case]:
-    # A corridor 0 - 1 - 2; from 2 the right move, action 1, ends the episode with reward 1.
-    right = {
-        (0, 1): Memory(0.0, 1, False),
-        (1, 1): Memory(0.0, 2, False),
-        (2, 1): Memory(1.0, 0, True),
-        (1, 0): Memory(-1.0, 0, False),
-    }
-    empty = np.zeros((3, 2))
-    known = np.array([[8.0, 0.0], [2.0, 4.0], [0.0, 6.0]])
-    backwards, forwards = [(2, 1), (1, 1), (0, 1)], [(0, 1), (1, 1), (2, 1)]
-    hand = [
-        Case(
-            "backwards, the reward goes all the way",
-            (empty, right, backwards, 1.0, 0.5),
-            np.array([[0, 0.25], [0, 0.5], [0, 1.0]]),
-        ),
-        Case(
-            "forwards, only the last move learns",
-            (empty, right, forwards, 1.0, 0.5),
-            np.array([[0, 0.0], [0, 0.0], [0, 1.0]]),
-        ),
-        Case(
-            "the end is worth its reward and nothing else, however much state 0 is worth",
-            (known, right, [(2, 1)], 0.5, 0.5),
-            np.array([[8.0, 0.0], [2.0, 4.0], [0.0, 3.5]]),
-        ),
-        Case(
-            "the same pair twice: halfway, and half of what is left",
-            (known, right, [(1, 0), (1, 0)], 0.5, 0.5),  # the target is -1 + 0.5 * 8 = 3
-            np.array([[8.0, 0.0], [2.75, 4.0], [0.0, 6.0]]),
-        ),
-        Case("nothing to imagine", (known, right, [], 0.5, 0.9), known.copy()),
-    ]
-    q, model = rng.normal(size=(4, 3)), {}
-    for pair in ((s, a) for s in range(4) for a in range(3)):
-        ended = bool(rng.random() < 0.3)
-        model[pair] = Memory(float(rng.normal()), int(rng.integers(4)), ended)
-    keys = sorted(model)
-    pairs = [keys[i] for i in rng.integers(len(keys), size=12)]
-    alpha, gamma = float(rng.uniform(0.3, 0.7)), float(rng.uniform(0.5, 0.95))
-    table = q.tolist()
-    for s, a in pairs:  # one by one, as a weighted mean
-        memory = model[s, a]
-        future = 0.0 if memory.terminated else gamma * sorted(table[memory.next_state])[-1]
-        table[s][a] = (1 - alpha) * table[s][a] + alpha * (memory.reward + future)
-    return [*hand, Case("a random world", (q, model, pairs, alpha, gamma), np.array(table))]
-
-
-def _replayed(future=None, step=None, cell=None):
-    """The right answer with one part put wrong: the future, the step, or the cell it goes to."""
-
-    def update(q, model, pairs, alpha, gamma):
-        q = q.copy()
-        for state, action in pairs:
-            memory = model[state, action]
-            row = q[memory.next_state]
-            comes = (future or _best_future)(row, memory, gamma)
-            at = (cell or (lambda s, m: s))(state, memory), action
-            target = memory.reward + comes
-            q[at] = (step or _part_of_the_way)(q[at], target, alpha)
-        return q
-
-    return update
-
-
-def _best_future(row, memory, gamma):
-    return gamma * (1 - memory.terminated) * row.max()
-
-
-def _part_of_the_way(value, target, alpha):
-    return value + alpha * (target - value)
-
-
-def _from_the_old_table(q, model, pairs, alpha, gamma):
-    new = q.copy()
-    for state, action in pairs:
-        memory = model[state, action]
-        target = memory.reward + _best_future(q[memory.next_state], memory, gamma)
-        new[state, action] = _part_of_the_way(q[state, action], target, alpha)
-    return new
-
-
-def _without_the_reward(q, model, pairs, alpha, gamma):
-    silent = {pair: memory._replace(reward=0.0) for pair, memory in model.items()}
-    return _replayed()(q, silent, pairs, alpha, gamma)
-
-
-dyna_update = Exercise(
-    reference=dyna.dyna_update,
-    cases=_dyna_cases,
-    mistakes=(
-        Mistake(
-            "bootstraps through the end",
-            _replayed(future=lambda row, memory, gamma: gamma * row.max()),
-            "You added a future after the end. What `next_state` is worth belongs to another "
-            "episode: multiply the future by `1 - memory.terminated`.",
-        ),
-        Mistake(
-            "all from the old table",
-            _from_the_old_table,
-            "All your targets come from the table as it was at the start. Update one and the same "
-            "copy, pair by pair: a later update then sees what an earlier one changed, and a "
-            "reward travels back over several states.",
-        ),
-        Mistake(
-            "only the first",
-            lambda q, model, pairs, alpha, gamma: _replayed()(q, model, pairs[:1], alpha, gamma),
-            "You updated the first pair only. Does your `return` stand inside the loop?",
-        ),
-        Mistake(
-            "each pair once",
-            lambda q, model, pairs, alpha, gamma: _replayed()(
-                q, model, list(dict.fromkeys(pairs)), alpha, gamma
-            ),
-            "A pair that was drawn twice is updated only once. Go through `pairs` as they are.",
-        ),
-        Mistake(
-            "the whole model",
-            lambda q, model, pairs, alpha, gamma: _replayed()(q, model, list(model), alpha, gamma),
-            "You went through everything the model knows. Update `pairs` only: how many, and "
-            "which, is for the caller to say.",
-        ),
-        Mistake(
-            "jumps to the target",
-            _replayed(step=lambda value, target, alpha: target),
-            "You replaced the value by the target. Move by the fraction `alpha` of the way, as "
-            "after a real step.",
-        ),
-        Mistake(
-            "adds the target",
-            _replayed(step=lambda value, target, alpha: value + alpha * target),
-            "You added the target itself, so values grow for ever. Add the error, target - value.",
-        ),
-        Mistake(
-            "forgets the discount",
-            _replayed(future=lambda row, memory, gamma: (1 - memory.terminated) * row.max()),
-            "`gamma` changes nothing in your version. The future is one step away, also in a "
-            "dream.",
-        ),
-        Mistake(
-            "the mean of the future",
-            _replayed(
-                future=lambda row, memory, gamma: gamma * (1 - memory.terminated) * row.mean()
-            ),
-            "You took the mean over the next actions. Q-learning assumes that the best one "
-            "follows: take the maximum.",
-        ),
-        Mistake(
-            "forgets the reward",
-            _without_the_reward,
-            "The remembered reward is missing in your target.",
-        ),
-        Mistake(
-            "writes to the next state",
-            _replayed(cell=lambda state, memory: memory.next_state),
-            "You changed the row of the *next* state. The value of the move belongs to the state "
-            "in which it was made: `q[state, action]`.",
-        ),
-    ),
-    hints=(
-        "Begin with `q = q.copy()`, then a loop over `pairs`. Each turn is one update of "
-        "Q-learning, with a memory in place of a real step.",
-        "`memory = model[state, action]` holds `reward`, `next_state` and `terminated`. The target "
-        "is `memory.reward + gamma * (1 - memory.terminated) * q[memory.next_state].max()`.",
-        "`q[state, action] += alpha * (target - q[state, action])`, and `return q` after the loop.",
     ),
 )
