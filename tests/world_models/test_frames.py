@@ -79,3 +79,12 @@ def test_a_seed_draws_the_same_windows():
     replay = played()[0]
     one, two = (replay.windows(6, 5, generator(4)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_the_past_of_the_last_step_ends_where_its_episode_began():
+    replay = played()[0]
+    windows = replay.windows(300, 6, generator())
+    for ended, same in zip(windows.ended.tolist(), windows.same_episode.tolist(), strict=True):
+        assert same == [not any(ended[t:5]) for t in range(5)]
+    again = replay.take(torch.tensor([1]), torch.tensor([7]), 3)
+    assert torch.equal(again.obs[0], replay.obs[1, 7:10])
