@@ -19,6 +19,8 @@ def block_causal_mask(ended: Tensor, places: int) -> Tensor:
     ``ended`` (B, T) bool is True at steps that ended an episode; ``places`` is K. A step is a
     block: its places see each other, and all places of earlier steps *of the same episode*. The
     step after an end starts another episode, whose frames say nothing about those before.
+    For models that draw a frame at once (block teacher forcing, arXiv 2502.01591). One that
+    writes it token by token, as IRIS does, needs the plain causal mask within a block.
     """
     if places < 1:
         raise ValueError(f"places must be at least 1, got {places}")
