@@ -159,7 +159,7 @@ def draw_futures(
 def draw_scores(
     runs: Sequence[Mapping], names: Mapping[str, str], ax: Axes, score: str = "return"
 ) -> Axes:
-    """Mean over seeds with interval and dots for each agent, what it computed beside its name."""
+    """Interquartile mean over seeds, interval and dots of each agent; its CPU seconds by its name."""
     bars, dots = {}, {}
     for agent, label in names.items():
         mine = [run for run in runs if run["agent"] == agent]
@@ -167,9 +167,11 @@ def draw_scores(
         if not values:
             continue
         label = f"{label}, {np.mean([run['cpu'] for run in mine]):.0f} s"
-        bars[label] = (float(np.mean(values)), *bootstrap_interval(values))
+        bars[label] = (iqm(values), *bootstrap_interval(values, iqm))
         dots[label] = values
-    return plots.bars_with_intervals(bars, label="bricks per game", runs=dots, ax=ax)
+    return plots.bars_with_intervals(
+        bars, label="bricks per game, interquartile mean", runs=dots, ax=ax
+    )
 
 
 def verdicts(runs: Sequence[Mapping], mine: str, score: str = "return") -> dict[str, str]:
