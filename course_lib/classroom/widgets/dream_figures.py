@@ -159,7 +159,7 @@ def draw_futures(
 def draw_scores(
     runs: Sequence[Mapping], names: Mapping[str, str], ax: Axes, score: str = "return"
 ) -> Axes:
-    """Interquartile mean over seeds, interval and dots of each agent; its CPU seconds by its name."""
+    """Interquartile mean, interval and dots of each agent's seeds; its CPU seconds by its name."""
     bars, dots = {}, {}
     for agent, label in names.items():
         mine = [run for run in runs if run["agent"] == agent]
