@@ -19,8 +19,7 @@ from benchmarks import hub
 from benchmarks.harness import Goal
 from course_lib.commands.refresh import peak_memory
 
-LESSON, USERS = "01_q_learning", 10
-SECOND, FEW = "02_dqn", 2
+LESSON, USERS, FEW = "01_q_learning", 10, 2
 EVERY = 2.0  # seconds between two looks at the memory of all
 
 
@@ -29,13 +28,10 @@ def measure(quick: bool) -> dict:
         raise SystemExit(absent)
     import psutil
 
-    classes, runs = [], []
-    for lesson, count in [(LESSON, FEW)] if quick else [(LESSON, USERS), (SECOND, FEW)]:
-        together, each = _hold_class(lesson, [f"user{i:02}" for i in range(count)])
-        classes.append(together)
-        runs += each
+    names = [f"user{i:02}" for i in range(FEW if quick else USERS)]
+    together, runs = _hold_class(LESSON, names)
     memory = round(psutil.virtual_memory().total / 1e6)
-    return {"seeds": [0], "machine_mb": memory, "classes": classes, "runs": runs}
+    return {"seeds": [0], "machine_mb": memory, "together": together, "runs": runs}
 
 
 def _hold_class(lesson: str, names: list[str]) -> tuple[dict, list[dict]]:
@@ -103,31 +99,24 @@ def _memory(pid: int) -> int:
 
 
 def judge(result: dict) -> list[Goal]:
-    goals = []
-    for one in result["classes"]:
-        lesson, count = one["lesson"], one["users"]
-        runs = [run for run in result["runs"] if run["lesson"] == lesson]
-        whole = sum(
-            not r["errors"] and not r["killed"] and r["cells"] == r["of_cells"] for r in runs
-        )
-        killed = sum(run["killed"] for run in runs)
-        goals.append(
-            Goal(
-                f"JupyterHub on loopback, {count} users run lesson {lesson[:2]} at once to the end",
-                f"{count} of {count}, no kernel killed",
-                f"{whole} of {count}, {killed} killed, {one['seconds']} s with the servers' start",
-                whole == count and killed == 0,
-            )
-        )
-        kernels = [run["kernel_peak_mb"] for run in runs]
-        servers = [run["server_peak_mb"] for run in runs]
-        goals.append(
-            Goal(
-                f"memory of the hub and {count} users of lesson {lesson[:2]}, peak",
-                "within this machine's memory",
-                f"{one['peak_mb'] / 1000:.1f} GB of {result['machine_mb'] / 1000:.1f} GB; a user: "
-                f"kernel {max(kernels)} MB, server {max(servers)} MB at most",
-                one["peak_mb"] < result["machine_mb"],
-            )
-        )
-    return goals
+    runs, together = result["runs"], result["together"]
+    count = together["users"]
+    whole = sum(not run["errors"] and run["cells"] == run["of_cells"] for run in runs)
+    killed = sum(run["killed"] for run in runs)
+    kernel = max(run["kernel_peak_mb"] for run in runs)
+    server = max(run["server_peak_mb"] for run in runs)
+    return [
+        Goal(
+            f"JupyterHub on loopback, {count} users run lesson {LESSON[:2]} at once to the end",
+            f"{count} of {count}, no kernel killed",
+            f"{whole} of {count}, {killed} killed, {together['seconds']} s with the servers' start",
+            whole == count and killed == 0,
+        ),
+        Goal(
+            f"memory of the hub and {count} users of lesson {LESSON[:2]}, peak",
+            "within this machine's memory",
+            f"{together['peak_mb'] / 1000:.1f} GB of {result['machine_mb'] / 1000:.1f} GB; a user: "
+            f"kernel {kernel} MB, server {server} MB at most",
+            together["peak_mb"] < result["machine_mb"],
+        ),
+    ]
