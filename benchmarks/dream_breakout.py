@@ -17,7 +17,7 @@ from course_lib.evaluation import bootstrap_interval, iqm
 
 FRAMES = 6_000
 # How many seeds each: eight gradient steps per frame cost as much as a world model.
-PEERS = {"PPO": 10, "DQN 0.5": 10, "DQN 2": 10, "DQN 8": 5}
+PEERS = {"PPO": 10, "DQN 0.5": 10, "DQN 2": 10, "DQN 8": 4}
 LIMIT = 170  # CPU seconds
 
 
