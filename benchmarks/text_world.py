@@ -1,17 +1,19 @@
 """A language model as world model of FrozenLake in words: does pretraining help?
 
 SmolLM2-135M-Instruct, asked with the rules and with solved examples in the prompt, then after LoRA
-on n transitions, in 36 updates, or longer, in 60. Beside it two models of random weights that learn
-the same n transitions: one of the same 30 blocks, in 36 updates, and a small one of 0.4 million
-weights, in 800 updates, which take half of LoRA's CPU time. (On seed 0, 1,400 updates made it know
-its examples by heart and no better on new lakes.) Those from scratch have a number for each of the
-game's words, in place of 49,152 tokens, which makes their task easier.
+on n transitions. Beside it two models of random weights that learn the same n transitions: one of
+the same 30 blocks, in as many updates, 36, and a small one of 0.4 million weights, in 800 updates,
+which take half of LoRA's CPU time. (On seed 0, 1,400 updates made it know its examples by heart and
+no better on new lakes.) Those from scratch have a number for each of the game's words, in place of
+49,152 tokens, which makes their task easier.
 
 All are tested on lakes that no training shows; half of the moves end the game, so that whoever does
 not read the map has about half of them right. One part of the test asks about moves whose (state,
 action) no training shows on any lake. At each blank of the form only its own words compete.
 Verdicts: whether the 95 % interval of the paired differences over seeds lies on one side of 0.
-Recipes were chosen on seed 0, LoRA's with 60 updates; the large model from scratch was not tuned.
+Recipes were chosen on seed 0; the large model from scratch was not tuned. LoRA's rate was chosen
+with 60 updates, for which this measurement has no time: 36 leave the adapters short of what they
+can learn. So the comparison with the small model is one of costs, not of limits.
 What is finished is kept in ``build``, so that an interrupted measurement goes on.
 """
 
@@ -40,7 +42,7 @@ SIZES = (36, 288)  # transitions to learn from; 36 updates of 8 see each of 288 
 TEST = 48  # transitions of each part of the test
 SHOTS = 8  # solved examples in the prompt
 WALKS, MOVES = 12, 5  # open loop
-PROMPT, LORA, LONGER = "SmolLM2, prompted", "SmolLM2, LoRA", "SmolLM2, LoRA, longer"
+PROMPT, LORA = "SmolLM2, prompted", "SmolLM2, LoRA"
 SAME, SMALL = "from scratch, same size", "from scratch, small"
 # Models of random weights: shape, training.
 SHAPE = {
@@ -49,7 +51,6 @@ SHAPE = {
 }
 TRAINING = {
     LORA: text_world.TRAIN,
-    LONGER: replace(text_world.TRAIN, total_steps=60),
     SAME: replace(text_world.TRAIN, learning_rate=1e-3),
     SMALL: replace(
         text_world.TRAIN,
@@ -60,10 +61,9 @@ TRAINING = {
         weight_decay=0.1,
     ),
 }
-ARMS = [*itertools.product((LORA, SMALL), SIZES), (LONGER, max(SIZES)), (SAME, max(SIZES))]
-QUESTIONS = [  # pretrained, its rival, n
+ARMS = [*itertools.product((LORA, SMALL), SIZES), (SAME, max(SIZES))]
+QUESTIONS = [  # with pretraining, without, n
     (LORA, SAME, 288),  # as many updates
-    (LONGER, SMALL, 288),
     (LORA, SMALL, 36),
     (LORA, SMALL, 288),
 ]
