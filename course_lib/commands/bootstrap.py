@@ -36,7 +36,7 @@ EXTRAS = {
     "assign": (),
     "binder": (),
     "lab": ("slides",),
-    "test": ("browser", "slides", "test"),
+    "test": ("browser", "hub", "slides", "test"),
     "doctor": (),
     "grade": (),
     "slides": ("browser", "slides"),

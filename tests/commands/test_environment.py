@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 SPECS = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))["dependencies"]
 CONSTRAINTS = pins(ROOT / "constraints.txt")
 MODELS = pins(ROOT / "requirements-models.txt")
-ALL_EXTRAS = ("test", "slides", "browser", "peers")
+ALL_EXTRAS = ("test", "slides", "browser", "hub", "peers")
 # conda's names for what pip calls otherwise; pygame is what gymnasium's pip extras bring
 CONDA_NAMES = {"torch": "pytorch", "matplotlib": "matplotlib-base"}
 ONLY_CONDA = {"python", "pip", "pygame"}
