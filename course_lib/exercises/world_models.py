@@ -236,6 +236,13 @@ gaussian_nll = Exercise(
     cases=_nll_cases,
     mistakes=(
         Mistake(
+            "the squared error",
+            lambda mean, log_var, targets: ((targets - mean) ** 2).sum(-1),
+            "This is the squared error alone: it does not ask how sure the prediction was. Three "
+            "terms belong in it, each times one half: the squared error divided by the variance, "
+            "`log_var`, and `math.log(2 * math.pi)`.",
+        ),
+        Mistake(
             "forgets the variance",
             lambda mean, log_var, targets: _surprise((targets - mean) ** 2, 0 * log_var),
             "This is the squared error, half of it plus a constant: `log_var` changes nothing. "
