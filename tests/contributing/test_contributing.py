@@ -59,7 +59,7 @@ def test_every_step_succeeds_in_order(copy):
         assert done.returncode == 0, f"{line}\n{done.stdout[-3000:]}\n{done.stderr[-2000:]}"
     passed = int(re.search(r"(\d+) passed", done.stdout)[1])
     assert passed >= 60 and "failed" not in done.stdout
-    assert chromium.find() is None or "skipped" not in done.stdout
+    assert chromium.find() is None or "test_decks.py ." in done.stdout  # decks need a browser
     readme = (copy / "README.md").read_text(encoding="utf-8")
     assert "| 90_bandits |" in readme, "refresh has written what it measured"
 

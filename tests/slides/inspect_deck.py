@@ -68,7 +68,7 @@ def inspect(page: Path, shots: Path | None = None) -> Report:
         tab.wait_for_selector("html.ready", state="attached", timeout=60_000)
         tab.add_style_tag(content="* {transition: none !important}")  # measure no half-faded step
         report.slides = tab.evaluate("Reveal.getTotalSlides()")
-        report.formulas = tab.locator("mjx-container svg").count()
+        report.formulas = tab.locator("mjx-container > svg").count()
         for index in range(report.slides):
             tab.evaluate(LAST_STEP, index)
             found = tab.evaluate(MEASURE)
