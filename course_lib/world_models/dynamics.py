@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_lib import randomness
 from course_lib.rl.networks import seeded
 from course_lib.world_models.experience import Segments, Transitions
 
@@ -207,8 +207,7 @@ def train(
     """
     if data.rows < 2:
         raise ValueError(f"training needs at least two transitions, got {data.rows}")
-    stream = int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
-    generator = torch.Generator().manual_seed(stream)
+    generator = randomness.generator(seed)
     model.fit_scales(data)
     targets = (model.targets(data) - model.change_mean) / model.change_std
     shape = (config.members, data.rows)

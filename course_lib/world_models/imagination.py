@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib import randomness
 from course_lib.rl.envs import Step
 from course_lib.world_models import sequence
 from course_lib.world_models.frames import FrameReplay, Windows
@@ -50,8 +51,7 @@ class Dream:
         self.obs_shape, self.num_actions = model.obs_shape, model.num_actions
         self.num_states = self.action_size = None  # frames and numbered actions
         self.temperature, self.sample_frame = temperature, sample_frame
-        stream = int(np.random.SeedSequence((seed, 3)).generate_state(1)[0])
-        self.generator = torch.Generator().manual_seed(stream)
+        self.generator = randomness.generator(seed, stream=3)
         self._age: int | None = None
 
     def reset(self) -> np.ndarray:

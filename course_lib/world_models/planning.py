@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from course_lib import randomness
 from course_lib.world_models.dynamics import Dynamics, disagreement
 
 PROPAGATIONS = ("mean", "ts1", "tsinf")
@@ -196,8 +197,7 @@ class Planner:
             raise ValueError("this task has no reward function, so the model must learn_reward")
         self.model, self.task, self.config = model, task, config
         self._elite_update = elite_update
-        stream = int(np.random.SeedSequence((seed, 1)).generate_state(1)[0])
-        self.generator = torch.Generator().manual_seed(stream)
+        self.generator = randomness.generator(seed)
         size = task.num_actions or task.action_size
         self.empty = 1 / size if task.num_actions else 0.0  # what a step without a plan looks like
         self.mean = torch.full((num_envs, config.horizon, size), self.empty)

@@ -28,6 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from course_lib import randomness
 from course_lib.lm.gpt import Cache, GPTConfig, Transformer
 from course_lib.rl.networks import seeded
 from course_lib.world_models import sequence
@@ -276,8 +277,7 @@ class Run:
         self.optimizer = torch.optim.AdamW(
             model.parameters(), c.learning_rate, (0.9, 0.99), 1e-8, c.weight_decay, fused=True
         )
-        stream = int(np.random.SeedSequence((seed, 2)).generate_state(1)[0])
-        self.generator = torch.Generator().manual_seed(stream)
+        self.generator = randomness.generator(seed, stream=2)
 
 
 def train(
