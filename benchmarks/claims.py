@@ -51,7 +51,7 @@ class _Shift(ast.NodeTransformer):
             return ast.Constant(node.value + self.by)
         return node
 
-    def visit_Call(self, node: ast.Call) -> ast.Call:  # noqa: N802 (the name that ast calls)
+    def visit_Call(self, node: ast.Call) -> ast.Call:
         self.generic_visit(node)
         for keyword in node.keywords:
             if keyword.arg == "seed":

@@ -26,20 +26,26 @@ PROMPTS = (
 CHATS = 3
 
 
-def prompts(tokenizer, batch: int) -> list[list[int]]:
-    """Token lists of different lengths; the eight prompts in turns."""
+def prompts(tokenizer, batch: int, distinct: bool = False) -> list[list[int]]:
+    """Token lists of different lengths; the eight prompts in turns.
+
+    Where ``distinct``, each further turn of a prompt repeats its first token once more at the end.
+    """
     from course_lib.lm.pretrained import chat_tokens
 
     rows = [
         chat_tokens(tokenizer, text) if i < CHATS else tokenizer.encode(text)
         for i, text in enumerate(PROMPTS)
     ]
-    return list(islice(cycle(rows), batch))
+    found = list(islice(cycle(rows), batch))
+    if distinct:
+        found = [row + row[:1] * (i // len(rows)) for i, row in enumerate(found)]
+    return found
 
 
-def padded_prompts(tokenizer, batch: int) -> tuple[Tensor, Tensor]:
+def padded_prompts(tokenizer, batch: int, distinct: bool = False) -> tuple[Tensor, Tensor]:
     """(B, P) tokens, padded on the left, and the ``valid_mask`` (B, P)."""
-    return left_pad(prompts(tokenizer, batch), tokenizer.pad_token_id)
+    return left_pad(prompts(tokenizer, batch, distinct), tokenizer.pad_token_id)
 
 
 def as_transformers(model: GPT) -> LlamaForCausalLM:

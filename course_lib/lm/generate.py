@@ -115,21 +115,30 @@ def _choose(
 
 
 def _read_prompts(
-    model: GPT, tokens: Tensor, valid_mask: Tensor, cache: Cache, rows: int = 8
+    model: GPT, tokens: Tensor, valid_mask: Tensor, cache: Cache, at_once: int = 8
 ) -> Tensor:
     """Fill an empty ``cache`` with ``tokens`` (B, P); return what their last ones know, (B, C).
 
-    Eight rows of similar length at a time, without the padding that they share: nothing is
-    computed for it, and the activations of a large batch never exist at once.
+    A prompt that stands in several rows is read once. Eight prompts of similar length at a time,
+    without the padding that they share: nothing is computed for it, and the activations of a large
+    batch never exist at once.
     """
-    lengths = valid_mask.sum(dim=1)
-    last = cache.keys.new_empty(len(tokens), model.config.width)
-    for group in lengths.argsort().split(rows):
-        new = slice(tokens.shape[1] - int(lengths[group].max()), tokens.shape[1])
+    rows_of: dict[tuple[int, ...], list[int]] = {}
+    for row, prompt in enumerate(tokens.masked_fill(~valid_mask, -1).tolist()):
+        rows_of.setdefault(tuple(prompt), []).append(row)
+    lengths = valid_mask.sum(dim=1).tolist()
+    prompts = sorted(rows_of.values(), key=lambda rows: lengths[rows[0]])
+    last = model.embedding.weight.new_empty(len(tokens), model.config.width)
+    for start in range(0, len(prompts), at_once):
+        group = prompts[start : start + at_once]
+        firsts = [rows[0] for rows in group]
+        new = slice(tokens.shape[1] - lengths[firsts[-1]], tokens.shape[1])
         part = model.new_cache(len(group), new.stop - new.start)
-        last[group] = model.hidden(tokens[group, new], valid_mask[group, new], part)[:, -1]
-        cache.keys[:, group, :, new] = part.keys
-        cache.values[:, group, :, new] = part.values
+        known = model.hidden(tokens[firsts, new], valid_mask[firsts, new], part)[:, -1]
+        for i, rows in enumerate(group):
+            last[rows] = known[i]
+            cache.keys[:, rows, :, new] = part.keys[:, i : i + 1]
+            cache.values[:, rows, :, new] = part.values[:, i : i + 1]
     cache.length = tokens.shape[1]
     cache.valid_mask = None if bool(valid_mask.all()) else valid_mask
     return last

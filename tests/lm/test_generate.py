@@ -193,6 +193,41 @@ def test_training_goes_on_between_two_streamed_tokens(model):
 
 
 @pytest.mark.skipif(not packing.can_pack(torch.zeros(1)), reason="this PyTorch packs no weights")
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+@torch.no_grad()
+def test_packed_weights_write_the_same_text(kv_heads):
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(37, layers=2, width=64, heads=4, kv_heads=kv_heads))
+    for weights in model.parameters():
+        weights.mul_(3 if weights.dim() == 2 else 0.7)
+    tokens, valid = left_pad([[1, 2, 3, 4, 5], [7], [9, 8, 7]])
+    plain = generate(model, tokens, valid, Sampling(12, temperature=0))
+    with packing.packed(model):
+        assert "forward" in model.transformer.blocks[0].__dict__
+        found = generate(model, tokens, valid, Sampling(12, temperature=0))
+    assert torch.equal(found.tokens, plain.tokens)
+    torch.testing.assert_close(found.logp, plain.logp, rtol=0, atol=1e-5)
+    assert "forward" not in model.transformer.blocks[0].__dict__
+
+
+@torch.no_grad()
+def test_a_prompt_in_several_rows_is_read_once(model, monkeypatch):
+    tokens, valid = left_pad([[1, 2, 3], [7], [1, 2, 3], [9, 8], [7], [1, 2, 3]], pad=5)
+    tokens[1, 0] = 6  # other padding, same prompt
+    read, usual = [], model.hidden
+
+    def hidden(tokens, *rest, **more):
+        read.append(len(tokens))
+        return usual(tokens, *rest, **more)
+
+    monkeypatch.setattr(model, "hidden", hidden)
+    out = generate(model, tokens, valid, Sampling(4, temperature=0))
+    assert read == [3, 6, 6, 6]  # three prompts, then six rows, token by token
+    for row, prompt in enumerate([[1, 2, 3], [7], [1, 2, 3], [9, 8], [7], [1, 2, 3]]):
+        assert out.tokens[row, 3:].tolist() == _greedy_without_memory(model, prompt, 4)
+
+
+@pytest.mark.skipif(not packing.can_pack(torch.zeros(1)), reason="this PyTorch packs no weights")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @torch.no_grad()
 def test_packed_weights_give_the_same_numbers(dtype):
