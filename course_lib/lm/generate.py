@@ -109,7 +109,8 @@ def _choose(
         if sampling.temperature not in (0, 1):
             rows = rows / sampling.temperature
         token = pick(rows, sampling, generator)
-        chosen.append((token, rows.gather(1, token[:, None])[:, 0] - rows.logsumexp(dim=-1)))
+        # In one pass; subtracting the logsumexp of a row would be five.
+        chosen.append((token, rows.log_softmax(dim=-1).gather(1, token[:, None])[:, 0]))
     tokens, logps = zip(*chosen, strict=True)
     return torch.cat(tokens), torch.cat(logps)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import harness
+from benchmarks import claims, harness
 from benchmarks.harness import Goal
 
 RESULTS = sorted(harness.RESULTS.glob("*.json"))
@@ -80,3 +80,26 @@ def test_the_readmes_show_the_committed_results():
     for folder, shown in (("benchmarks", harness.summary()), ("", harness.shortfalls())):
         text = (harness.ROOT / folder / "README.md").read_text(encoding="utf-8")
         assert shown in text, "run `python -m benchmarks readme`"
+
+
+def test_seeds_of_a_cell_are_moved_together():
+    cell = "x = f(a, seed=0, size=3)  # as it is\ng = torch.Generator().manual_seed(7)\nh(seed=i)"
+    assert claims.shifted(cell, 0).splitlines() == [
+        "x = f(a, seed=0, size=3)",
+        "g = torch.Generator().manual_seed(7)",
+        "h(seed=i)",
+    ]
+    assert "seed=100, size=3" in claims.shifted(cell, 100)
+    assert "manual_seed(107)" in claims.shifted(cell, 100)
+
+
+def test_a_claim_that_fails_too_often_is_named():
+    rows = [
+        {"notebook": "01_x", "seed": seed, "claim": name, "holds": holds}
+        for seed in range(20)
+        for name, holds in (("sure", True), ("nearly", seed != 3), ("lucky", seed < 18))
+    ]
+    (goal,) = claims.judge({"runs": rows})
+    assert not goal.met and "lucky: 90%" in goal.measured and "nearly" not in goal.measured
+    (goal,) = claims.judge({"runs": [row for row in rows if row["claim"] != "lucky"]})
+    assert goal.met and "20 seeds, 2 claims, 1 of them on every seed" in goal.measured
