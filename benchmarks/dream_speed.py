@@ -25,7 +25,7 @@ from course_lib.world_models.frame_tokenizer import FrameTokenizer
 from course_lib.world_models.imagination import Dream, from_replay
 
 DREAMS = 256
-CONFIG = replace(dreamer.BREAKOUT, frames=(3008,), model_steps=(300,), updates=(1000,))
+CONFIG = replace(dreamer.BREAKOUT, frames=(3008,), model_steps=(1200,), updates=(1000,))
 PATCHES = {"IRIS-style, 25 tokens a frame": 2, "IRIS-style, 4 tokens a frame": 5}
 OURS = "chance token"
 

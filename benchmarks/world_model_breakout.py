@@ -10,7 +10,6 @@ clears walls as no player that the model has watched.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -150,7 +149,7 @@ def trained(seed: int, steps: int = STEPS_TRAINED, **changes: str) -> tuple[Worl
 
     def work() -> dict:
         replay = watched(seed)
-        config = replace(dreamer.BREAKOUT.model, **changes)
+        config = world_model.Config(**changes)
         model = WorldModel(config, replay.obs.shape[2:], 3, seed)
         with Clock() as clock:
             for _ in world_model.train(model, replay, steps, seed):
