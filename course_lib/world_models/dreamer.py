@@ -8,6 +8,11 @@ The loop is that of Dyna (Sutton, 1991) and of SimPLe (Kaiser et al., arXiv 1903
 that start in real frames and last a few steps are those of Dreamer (Hafner et al., arXiv
 1912.01603) and IRIS (2209.00588). Left out: training the policy on real steps as well, which
 would help, and would blur what the dream alone can teach.
+
+The policy is as good as the model lets it be. On a single seed, the same learner won 5.7 bricks
+in the dreams of a model and 7.3 from the same real frames on in the true game: that model lost the
+ball where a brick was hit, and a dream that ends whatever you do teaches nothing. So the recipe
+``BREAKOUT`` spends on the model: many gradient steps on few windows each.
 """
 
 import itertools
@@ -34,7 +39,7 @@ POLICY = ppo.Config(
     gamma=0.97,
     lam=0.95,
     learning_rate=1e-3,
-    anneal=False,
+    anneal=False,  # over all updates; ``learning_rate`` below lets it fall in the last round
     value_coef=1.0,
     entropy_coef=0.02,
     agent=AgentConfig(hidden=(128, 128), shared=True, activation="relu"),
@@ -46,9 +51,9 @@ class Config:
     """Settings of one run. One number per round where rounds differ."""
 
     num_envs: int = 16  # real games played side by side: 8 to 32
-    frames: tuple[int, ...] = (1504, 1120, 1120, 1120, 1136)  # real steps played in each round
-    model_steps: tuple[int, ...] = (200, 100, 100, 100, 100)  # the model's gradient steps then
-    updates: tuple[int, ...] = (30, 30, 40, 50, 80)  # the policy's updates then, 256 dreams each
+    frames: tuple[int, ...] = (1504, 1504)  # real steps played in each round
+    model_steps: tuple[int, ...] = (160, 100)  # the model's gradient steps then
+    updates: tuple[int, ...] = (40, 60)  # the policy's updates then, 256 dreams each
     explore: float = 0.1  # share of random actions in real play; the first round is all random
     horizon: int = 12  # steps a dream lasts: 5 to 15
     context: int = 4  # real steps the model has seen when a dream's second frame comes: 1 to 8
@@ -69,7 +74,25 @@ class Config:
             )
 
 
-BREAKOUT = Config()
+# On single seeds, 1,600 steps on 6 windows each cost the model as much as 400 on 24, and left 3 %
+# of a good player's next frames impossible instead of 7 %. Random play shows little of the game, so
+# the first round is short; in the last one, model and policy learn longest.
+BREAKOUT = Config(
+    frames=(960, 1200, 1280, 1280, 1280),
+    model_steps=(500, 400, 400, 400, 600),
+    updates=(25, 25, 30, 40, 70),
+    model=world_model.Config(batch_size=6),
+    policy=replace(POLICY, minibatch_size=256),
+)
+
+
+def learning_rate(config: Config, update: int) -> float:
+    """The policy's, for its update number ``update`` from 0: it falls in a line in the last round.
+
+    At a constant rate the policy wanders to the end, and which one is tested is a matter of luck.
+    """
+    left = sum(config.updates) - update
+    return config.policy.learning_rate * min(1.0, left / config.updates[-1])
 
 
 def dream_advantages(
@@ -170,6 +193,8 @@ def learn_in(
         rollout_length=length,
         total_steps=sum(config.updates) * length * dream.num_envs,
     )
-    for row in ppo.train(agent, dream, settings, seed, gae=advantages):
+    run = ppo.Run(agent, dream, settings, seed)
+    for update, row in enumerate(ppo.train(agent, dream, settings, seed, run=run, gae=advantages)):
+        run.optimizer.param_groups[0]["lr"] = learning_rate(config, update + 1)
         dreamed = row.pop("steps") * config.horizon / length
         yield {"dreamed": dreamed} | row

@@ -60,7 +60,7 @@ class Config:
     rewards: int = 2  # R: rewards are the whole numbers 0 to R - 1
     kl_coef: float = 0.3  # weight of the chance token's KL: 0.1 to 1
     balance: float = 0.8  # share of it that moves the prior, the rest moves the posterior
-    batch_size: int = 24  # windows per gradient step: 16 to 64
+    batch_size: int = 24  # windows per gradient step: 4 to 64
     learning_rate: float = 5e-3  # AdamW's, after the warm-up: 1e-3 to 5e-3
     final_rate: float = 0.05  # share of it at the end of each call of train
     warmup: int = 20  # gradient steps of rising learning rate, in each call of train

@@ -106,6 +106,23 @@ def test_the_loop_plays_learns_and_dreams_in_turn_and_repeats_with_its_seed():
     ]
 
 
+def test_the_policys_rate_falls_in_the_last_round_alone(monkeypatch):
+    config = replace(TINY, updates=(3, 4))
+    shares = [dreamer.learning_rate(config, i) / config.policy.learning_rate for i in range(7)]
+    assert shares == [1, 1, 1, 1, 0.75, 0.5, 0.25]
+    seen, epoch = [], ppo._epoch
+
+    def watched(agent, run, *args):
+        seen.append(run.optimizer.param_groups[0]["lr"])
+        return epoch(agent, run, *args)
+
+    monkeypatch.setattr(ppo, "_epoch", watched)
+    agent = Agent(make("MinAtar/Breakout", 1), TINY.policy.agent)
+    short = replace(TINY, updates=(1, 2), horizon=2, policy=replace(TINY.policy, epochs=1))
+    list(dreamer.learn_in(dream(32, 2), agent, short))
+    assert np.allclose(seen, [1e-3, 1e-3, 5e-4])
+
+
 def test_own_functions_are_really_used():
     calls = dict.fromkeys(("mask", "nll", "frame", "returns"), 0)
 
