@@ -9,10 +9,11 @@ that start in real frames and last a few steps are those of Dreamer (Hafner et a
 1912.01603) and IRIS (2209.00588). Left out: training the policy on real steps as well, which
 would help, and would blur what the dream alone can teach.
 
-The policy is as good as the model lets it be. On a single seed, the same learner won 5.7 bricks
-in the dreams of a model and 7.3 from the same real frames on in the true game: that model lost the
-ball where a brick was hit, and a dream that ends whatever you do teaches nothing. So the recipe
-``BREAKOUT`` spends on the model: many gradient steps on few windows each.
+The policy is as good as the model lets it be. On a single seed, a policy that had learned in the
+dreams of a model won 5.7 real bricks; one that had learned in the true game in their place, from
+the same real frames on and as long, won 7.3. That model lost the ball where a brick was hit, and a
+dream that ends whatever you do teaches nothing. So the recipe ``BREAKOUT`` spends on the model:
+many gradient steps on few windows each.
 """
 
 import itertools

@@ -90,6 +90,7 @@ def test_seeds_of_a_cell_are_moved_together():
         "h(seed=i)",
     ]
     assert "seed=100, size=3" in claims.shifted(cell, 100)
+    assert claims.shifted("def f(a, b=1, seed=2): pass", 5).startswith("def f(a, b=1, seed=7)")
     assert "manual_seed(107)" in claims.shifted(cell, 100)
 
 
