@@ -7,7 +7,7 @@ here with other seeds: a number written as a seed in a cell (`seed=0` in a call 
 Exercises stay untouched.
 
 It takes hours (20 runs of each notebook, a minute or two each). Finished runs are kept under
-``build``, in another folder as soon as the notebook changes; an interrupted measurement goes on.
+``build``, in another folder as soon as the code changes; an interrupted measurement goes on.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def claims(path: Path, seed: int) -> list[list]:
 def kept(path: Path, seed: int) -> list[list]:
     """``claims``, from the folder of finished runs where they are there already."""
     cells = nbformat.read(path, as_version=4).cells
-    text = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    text = "\n".join(shifted(cell.source, STEP) for cell in cells if cell.cell_type == "code")
     name = f"{path.stem}_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     file = ROOT / "build" / "claims" / name / f"{seed}.json"
     if not file.exists():
