@@ -55,8 +55,7 @@ def measure(quick: bool) -> dict:
     paths = sorted((ROOT / "notebooks").glob("*.ipynb"))
     runs = []
     with tempfile.TemporaryDirectory() as folder:
-        for name in ("checkpoints", "labels"):  # what notebooks read beside themselves
-            shutil.copytree(ROOT / "notebooks" / name, Path(folder) / name)
+        copy_companions(Path(folder))
         for path in paths[:2] if quick else paths:
             copy = Path(folder) / path.name
             copy.write_bytes(path.read_bytes())
@@ -67,6 +66,12 @@ def measure(quick: bool) -> dict:
             "unpacking the language model": confined(SET_UP, Path(folder) / "model"),
         }
     return {"seeds": [0], "limit_mb": LIMIT // 10**6, "runs": runs, "others": others}
+
+
+def copy_companions(folder: Path) -> None:
+    """Put into ``folder`` what notebooks read beside themselves."""
+    for name in ("checkpoints", "labels"):
+        shutil.copytree(ROOT / "notebooks" / name, folder / name)
 
 
 def confined(work: str, argument: Path) -> dict:

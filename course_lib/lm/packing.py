@@ -77,16 +77,20 @@ def _linear(weight: Tensor) -> Callable[[Tensor], Tensor]:
     return lambda x: product(x, weight, None, "none", [], "")
 
 
-def _swiglu(network: SwiGLU, gate: Tensor, up: Tensor) -> Callable[[Tensor], Tensor]:
-    """``network`` with its gate opened and multiplied while the products are computed."""
+def _opened(gate: Tensor, up: Tensor) -> Callable[[Tensor], Tensor]:
+    """SwiGLU before its last matrix: the gate opens and multiplies inside the two products."""
     product = torch.ops.mkldnn._linear_pointwise.default
     product_times = torch.ops.mkldnn._linear_pointwise.binary
 
     def forward(x: Tensor) -> Tensor:
-        opened = product(x, gate, None, "swish", [], "")
-        return network.down(product_times(x, opened, up, None, "mul"))
+        return product_times(x, product(x, gate, None, "swish", [], ""), up, None, "mul")
 
     return forward
+
+
+def _swiglu(network: SwiGLU, gate: Tensor, up: Tensor) -> Callable[[Tensor], Tensor]:
+    opened = _opened(gate, up)
+    return lambda x: network.down(opened(x))
 
 
 def _linears(block: Block) -> tuple[nn.Module, ...]:
@@ -96,9 +100,9 @@ def _linears(block: Block) -> tuple[nn.Module, ...]:
 
 def _block(block: Block, copies: dict[nn.Module, Tensor]) -> Callable[..., Tensor]:
     """``block`` for one new token per row; for all else its own method."""
-    product = torch.ops.mkldnn._linear_pointwise.default
-    combine = torch.ops.mkldnn._linear_pointwise.binary
+    product_plus = torch.ops.mkldnn._linear_pointwise.binary
     qkv, out, gate, up, down = (copies[layer] for layer in _linears(block))
+    ask, opened = _linear(qkv), _opened(gate, up)
     weight1, weight2, eps = block.norm1.weight, block.norm2.weight, block.norm1.eps
     heads, kv_heads, _ = block.attention.sizes
     size = block.attention.head_size
@@ -114,7 +118,7 @@ def _block(block: Block, copies: dict[nn.Module, Tensor]) -> Callable[..., Tenso
             return Block.forward(block, x, turn, mask, attend, remember)
         batch, width = len(x), weight1.shape
         read = F.rms_norm(x, width, weight1, eps)
-        asked = product(read, qkv, None, "none", [], "").view(batch, 1, -1, size)
+        asked = ask(read).view(batch, 1, -1, size)
         turned = rotate(asked[:, :, : heads + kv_heads], turn)
         k, v = remember(
             turned[:, :, heads:].transpose(1, 2), asked[:, :, heads + kv_heads :].transpose(1, 2)
@@ -122,9 +126,8 @@ def _block(block: Block, copies: dict[nn.Module, Tensor]) -> Callable[..., Tenso
         # The queries that share a key stand side by side, as if they were in time.
         q = turned[:, 0, :heads].reshape(batch, kv_heads, -1, size)
         found = attend(q, k, v, mask).reshape(batch, 1, -1)
-        x = combine(found, x, out, None, "add")
+        x = product_plus(found, x, out, None, "add")
         read = F.rms_norm(x, width, weight2, eps)
-        opened = product(read, gate, None, "swish", [], "")
-        return combine(combine(read, opened, up, None, "mul"), x, down, None, "add")
+        return product_plus(opened(read), x, down, None, "add")
 
     return forward
