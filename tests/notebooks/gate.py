@@ -13,6 +13,8 @@ import nbformat
 
 LARGEST_MB = 3
 LINK = re.compile(r"!?\[[^\]]*\]\(<?([^)>\s]+)>?[^)]*\)")
+BENCHMARK = re.compile(r"python -m benchmarks (\w+)")
+MEASURED_NUMBER = re.compile(r"(?<![\d.])\d\.\d{2,3}(?!\d|\.\d)")
 IMAGE_WITHOUT_WORDS = re.compile(r"!\[\s*\]\(|<img(?![^>]*\balt=[\"'][^\"'])")
 
 
@@ -42,6 +44,21 @@ def unsuitable_outputs(path: Path) -> list[str]:
                 complaints.append(f"code cell {number} stores an SVG figure")
             if "_animation" in data.get("text/html", "") and "<script" in data["text/html"]:
                 complaints.append(f"code cell {number} stores a script animation")
+    return complaints
+
+
+def stale_numbers(path: Path, results: Path) -> list[str]:
+    """Numbers with two or three decimals in a paragraph that names a benchmark, if not its own."""
+    complaints = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        for paragraph in cell.source.split("\n\n") if cell.cell_type == "markdown" else ():
+            names = BENCHMARK.findall(paragraph)
+            stored = [results / f"{name}.json" for name in names]
+            goals = [g for file in stored for g in json.loads(file.read_text("utf-8"))["goals"]]
+            words = " ".join(goal["measured"] for goal in goals)
+            for number in MEASURED_NUMBER.findall(paragraph) if names else ():
+                if number not in words:
+                    complaints.append(f"{number} is not among the results of {', '.join(names)}")
     return complaints
 
 

@@ -1,5 +1,6 @@
 """The gate bites: a poisoned output, an unexecuted cell, an error, a broken link each fail it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -128,3 +129,11 @@ def test_a_lesson_without_its_form_fails(tmp_path):
     complaints = "\n".join(gate.broken_form(bare))
     for part in ("title", "measured", "further reading", "quiz", "exercises", "cells"):
         assert part in complaints
+
+
+def test_a_number_of_an_older_measurement_is_seen(tmp_path):
+    goals = [{"measured": "mean 0.988 [0.980, 0.994]"}]
+    (tmp_path / "quiz.json").write_text(json.dumps({"goals": goals}), encoding="utf-8")
+    text = "`python -m benchmarks quiz` gives 0.988 and 0.961.\n\nElsewhere one may say 0.123."
+    path = write(tmp_path / "x.ipynb", new_markdown_cell(text))
+    assert gate.stale_numbers(path, tmp_path) == ["0.961 is not among the results of quiz"]

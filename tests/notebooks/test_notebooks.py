@@ -45,6 +45,11 @@ def test_it_has_the_form_of_a_lesson(path):
 
 
 @each_lesson
+def test_the_numbers_beside_a_benchmark_are_its_own(path):
+    assert gate.stale_numbers(path, ROOT / "benchmarks" / "results") == []
+
+
+@each_lesson
 def test_it_states_what_was_measured(path):
     measured = json.loads(MEASURED.read_text(encoding="utf-8"))
     assert path.stem in measured, "run `python -m course_lib refresh`"
