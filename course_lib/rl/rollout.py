@@ -45,27 +45,33 @@ class Collector:
     @torch.no_grad()
     def collect(self, agent: Agent, length: int, generator: torch.Generator) -> Rollout:
         """Take ``length`` steps in every environment. ``generator`` draws the actions."""
-        seen, chosen, rows = [], [], []
+        network, seen, chosen, told, rows = agent.network, [], [], [], []
+        shared = network.value_body is None
         for _ in range(length):
             if agent.obs_normalizer is not None:
                 agent.obs_normalizer.update(self.obs[~self.ended])
             seen.append(agent.read(self.obs))
-            chosen.append(agent.network.policy(seen[-1]).sample(generator))
+            policy, values = network(seen[-1]) if shared else (network.policy(seen[-1]), None)
+            chosen.append(policy.sample(generator))
+            if shared:  # the values came with the policy
+                told.append((policy.logp(chosen[-1]), values))
             rows.append(self._step(chosen[-1].cpu().numpy()))
         obs, actions = torch.stack(seen), torch.stack(chosen)
         rewards, terminated, truncated, valid = (
             torch.as_tensor(np.stack(column), device=agent.device)
             for column in zip(*rows, strict=True)
         )
-        # One pass over all rows costs less than one per step.
-        network, flat = agent.network, obs.flatten(0, 1)
-        policy, values = network(flat)
-        logp = policy.logp(actions.flatten(0, 1)).view(length, -1)
+        if shared:
+            logp, values = (torch.cat(column) for column in zip(*told, strict=True))
+        else:  # one pass over all rows costs less than one per step
+            policy, values = network(obs.flatten(0, 1))
+            logp = policy.logp(actions.flatten(0, 1))
         # The observation after row t is what row t led to, even where its episode ended there.
         values = torch.cat([values, network.value(agent.read(self.obs))]).view(length + 1, -1)
         return Rollout(
-            obs, actions, logp, values[:-1], values[1:], rewards, terminated, truncated, valid
-        )
+            obs, actions, logp.view(length, -1), values[:-1], values[1:],
+            rewards, terminated, truncated, valid,
+        )  # fmt: skip
 
     def _step(self, actions: np.ndarray) -> tuple[np.ndarray, ...]:
         obs, rewards, terminated, truncated, valid = self.envs.step(actions)

@@ -45,8 +45,8 @@ class FrameDecoder(nn.Module):
     def forward(self, obs: Tensor, orders: Tensor) -> Tensor:
         """``obs`` (M, C, H, W) float, ``orders`` (M, D) to logits (M, C, H, W)."""
         scale1, shift1, scale2, shift2 = self.orders(orders)[:, :, None, None].chunk(4, dim=1)
-        y = F.relu(torch.addcmul(shift1, self.conv1(with_border(obs)), 1 + scale1))
-        y = y + F.relu(torch.addcmul(shift2, self.conv2(y), 1 + scale2))
+        y = torch.addcmul(shift1, self.conv1(with_border(obs)), 1 + scale1).relu_()
+        y = y + torch.addcmul(shift2, self.conv2(y), 1 + scale2).relu_()
         return self.out(y) + self.copy * (2 * obs - 1)
 
 
@@ -121,9 +121,10 @@ class PairEvents(nn.Module):
     def forward(self, obs: Tensor, next_obs: Tensor, state: Tensor) -> Tensor:
         """Frames (M, C, H, W) float to (M, R + 1): rewards, then the end. ``state`` is not read."""
         pair = torch.cat([next_obs, next_obs - obs], dim=1)
-        y = F.relu(self.conv(with_border(pair)))
+        y = self.conv(with_border(pair)).relu_()
+        most = y.contiguous().amax((2, 3))  # three times as fast as over channels-last memory
         # The mean over 100 cells would drown what happened in one of them.
-        return self.net(torch.cat([y.amax((2, 3)), y.sum((2, 3)) / 10], dim=1))
+        return self.net(torch.cat([most, y.sum((2, 3)) / 10], dim=1))
 
 
 class HiddenEvents(nn.Module):
