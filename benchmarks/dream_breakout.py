@@ -5,7 +5,7 @@ numbers of gradient steps per frame, and every row says what it cost. Each learn
 plays 100 greedy episodes in unseen environments, as in the benchmarks of PPO and DQN; what drawn
 actions earn stands in the result, too. A difference is called clear where the 95 % bootstrap
 intervals of the interquartile means do not overlap. Recipes were chosen on seeds below 100. The
-dreamers have seeds of their own: an earlier recipe of theirs was measured on those of the peers.
+dreamers have seeds of their own: earlier recipes of theirs were measured on others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FRAMES = 6_000
 # How many seeds each: eight gradient steps per frame cost as much as a world model.
 PEERS = {"PPO": 10, "DQN 0.5": 10, "DQN 2": 10, "DQN 8": 4}
 LIMIT = 170  # CPU seconds
-FIRST_SEED = {"peers": 200, "dreams": 300}
+FIRST_SEED = {"peers": 200, "dreams": 310}
 
 
 def measure(quick: bool) -> dict:

