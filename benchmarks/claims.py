@@ -146,7 +146,7 @@ def judge(result: dict) -> list[Goal]:
     for notebook, rows in sorted(held.items()):
         shares = {claim: np.mean([run["holds"] for run in runs]) for claim, runs in rows.items()}
         weak = [f"{claim}: {share:.0%}" for claim, share in shares.items() if share < SHARE]
-        seeds = max(map(len, rows.values()))
+        seeds = len({run["seed"] for runs in rows.values() for run in runs})
         always = sum(share == 1 for share in shares.values())
         margins = {claim: margin(runs) for claim, runs in rows.items()}
         closest = min(margins, key=margins.get)

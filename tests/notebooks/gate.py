@@ -55,9 +55,9 @@ def stale_numbers(path: Path, results: Path) -> list[str]:
             names = BENCHMARK.findall(paragraph)
             stored = [results / f"{name}.json" for name in names]
             goals = [g for file in stored for g in json.loads(file.read_text("utf-8"))["goals"]]
-            words = " ".join(goal["measured"] for goal in goals)
+            own = {n for goal in goals for n in MEASURED_NUMBER.findall(goal["measured"])}
             for number in MEASURED_NUMBER.findall(paragraph) if names else ():
-                if number not in words:
+                if number not in own:
                     complaints.append(f"{number} is not among the results of {', '.join(names)}")
     return complaints
 
