@@ -5,23 +5,28 @@ cross-entropy of the next tokens, a backward pass, the gradient's limit and Adam
 so the models alone differ. The models take turns, a few steps each, and a turn starts with another
 one each round; the ratio is taken within a round, and its median over the rounds is reported. A
 neighbour on the machine slows a whole round and leaves the ratio alone. CPU seconds, not wall time.
+Where a process puts its tensors moves the ratio by one or two percent for as long as it lives, so
+the rounds are spread over several fresh ones.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import torch
 from torch import nn
 
 from benchmarks import lm_peers
-from benchmarks.harness import Goal
+from benchmarks.harness import Goal, one_thread
 from course_lib.lm import losses, pretrain
 from course_lib.lm.gpt import GPT, GPTConfig
 
 SEED = 200
+PROCESSES = 5
 OURS = "course_lib"
 PEERS = ("nanoGPT", "transformers")
 MODELS: dict[str, Callable[[GPTConfig], nn.Module]] = {
@@ -41,6 +46,7 @@ def tokens_per_second(
     shape: GPTConfig, batch: int, steps: int, rounds: int
 ) -> tuple[list[dict[str, float]], dict[str, int]]:
     """CPU tokens per second of each model in each round, and how many parameters each has."""
+    one_thread()
     torch.manual_seed(SEED)
     config = pretrain.Config(batch_size=batch, context=shape.context)
     models = {name: make(shape) for name, make in MODELS.items()}
@@ -70,11 +76,17 @@ def tokens_per_second(
 
 def measure(quick: bool) -> dict:
     runs, parameters = [], {}
-    for name, (shape, batch, steps) in SHAPES.items():
-        found, parameters[name] = tokens_per_second(shape, batch, steps, 4 if quick else 15)
-        for i, speeds in enumerate(found):
-            rounded = {model: round(speed) for model, speed in speeds.items()}
-            runs.append({"shape": name, "round": i, **rounded})
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, fresh, max_tasks_per_child=1) as processes:
+        for process in range(1 if quick else PROCESSES):
+            for name, (shape, batch, steps) in SHAPES.items():
+                rounds = 3 if name == "larger" else 9
+                found, parameters[name] = processes.submit(
+                    tokens_per_second, shape, batch, steps, rounds
+                ).result()
+                for i, speeds in enumerate(found):
+                    rounded = {model: round(speed) for model, speed in speeds.items()}
+                    runs.append({"shape": name, "process": process, "round": i, **rounded})
     return {"seeds": [SEED], "parameters": parameters, "runs": runs}
 
 
@@ -91,7 +103,7 @@ def judge(result: dict) -> list[Goal]:
                 Goal(
                     f"pretraining, {shape} shape ({counts[OURS] / 1e6:.2f}M parameters): tokens/s "
                     f"over those of {peer} ({counts[peer] / 1e6:.2f}M)",
-                    ">= 1, median of rounds",
+                    ">= 1, median of rounds in several processes",
                     f"{np.median(ratio):.2f} ({ratio.min():.2f} to {ratio.max():.2f}): "
                     f"{np.median(ours):,.0f} against {np.median(theirs):,.0f}",
                     bool(np.median(ratio) >= 1),

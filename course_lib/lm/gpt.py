@@ -270,8 +270,6 @@ class Block(nn.Module):
         remember: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
         """``x`` (B, T, C) to (B, T, C); the rest is handed to the attention."""
-        if mask is None and attend is fused_attention and remember is None and fused.fits(self, x):
-            return fused.block(self, x, turn)  # the same in one operator, for training
         context = (turn, mask, attend, remember)
         return residual_block(
             x, self.norm1, lambda y: self.attention(y, *context), self.norm2, self.feed_forward
@@ -343,6 +341,8 @@ class Transformer(nn.Module):
             positions = (valid.cumsum(1) - 1).clamp(min=0)[:, past : past + new]
             turn = rotation(positions, self.config)
         mask = self._mask(new, past + new, valid, mask, x)
+        if mask is None and cache is None and fused.fits(self.blocks, x):
+            return self.norm(fused.run(self.blocks, x, turn))  # the same, for training
         for layer, block in enumerate(self.blocks):
             remember = None
             if cache is not None:

@@ -1,4 +1,4 @@
-"""The block with its gradient written out against the plain one, which autograd differentiates."""
+"""The blocks with their gradient written out against the plain ones, which autograd follows."""
 
 import copy
 
@@ -35,23 +35,23 @@ def _model(config: GPTConfig) -> GPT:
 
 @pytest.fixture
 def counted(monkeypatch) -> list[int]:
-    """One entry per block that took the fused way."""
-    calls, usual = [], fused.block
-    monkeypatch.setattr(fused, "block", lambda *args: calls.append(1) or usual(*args))
+    """One entry per forward pass that took the fused way."""
+    calls, usual = [], fused.run
+    monkeypatch.setattr(fused, "run", lambda *args: calls.append(1) or usual(*args))
     return calls
 
 
 @pytest.mark.parametrize("name", SHAPES)
 @pytest.mark.parametrize("large", [False, True], ids=["MKL", "oneDNN"])
-def test_logits_and_gradients_are_those_of_the_plain_block(name, large, counted, monkeypatch):
+def test_logits_and_gradients_are_those_of_the_plain_blocks(name, large, counted, monkeypatch):
     monkeypatch.setattr(fused, "LARGE", 0 if large else 10**12)
     model = _model(SHAPES[name])
     tokens = torch.randint(50, (3, 17), generator=torch.Generator().manual_seed(1))
     logits, gradients = _run(model, tokens)
-    assert len(counted) == model.config.layers
+    assert len(counted) == 1
     monkeypatch.setattr(fused, "fits", lambda *_: False)
     expected, theirs = _run(model, tokens)
-    assert len(counted) == model.config.layers
+    assert len(counted) == 1
     torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
     for ours, other in zip(gradients, theirs, strict=True):
         assert (ours - other).abs().max() <= 1e-5 * other.abs().max()
@@ -68,6 +68,52 @@ def test_gradients_reach_what_stands_before_the_blocks(monkeypatch):
         transformer(leaf).square().sum().backward()
         found.append(leaf.grad)
     torch.testing.assert_close(*found, rtol=1e-5, atol=1e-5)
+
+
+def test_a_graph_that_is_retained_gives_its_gradient_again():
+    model = _model(SHAPES["small"])
+    loss = model(torch.randint(50, (2, 9))).logsumexp(-1).sum()
+    weights = list(model.parameters())
+    first = torch.autograd.grad(loss, weights, retain_graph=True)
+    second = torch.autograd.grad(loss, weights, retain_graph=True)
+    last = torch.autograd.grad(loss, weights)
+    for one, two, three in zip(first, second, last, strict=True):
+        assert torch.equal(one, two) and torch.equal(one, three)
+    with pytest.raises(RuntimeError, match="second time"):
+        torch.autograd.grad(loss, weights)
+
+
+@pytest.mark.parametrize("what", ["input", "weight"])
+def test_what_was_changed_before_the_way_back_is_noticed(what):
+    transformer = _model(SHAPES["small"]).transformer
+    x = torch.randn(2, 5, 48).requires_grad_()
+    stem = x * 1
+    loss = transformer(stem).sum()
+    with torch.no_grad():
+        (stem if what == "input" else transformer.blocks[1].attention.out.weight).mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_inputs_and_upstream_gradients_are_left_alone():
+    transformer = _model(SHAPES["small"]).transformer
+    x = torch.randn(2, 5, 48).requires_grad_()
+    before = x.detach().clone()
+    y = fused.run(transformer.blocks, x, gpt.rotation(torch.arange(5)[None], transformer.config))
+    upstream = torch.randn(y.shape)
+    kept = upstream.clone()
+    y.backward(upstream)
+    assert torch.equal(x, before) and torch.equal(upstream, kept)
+
+
+@pytest.mark.parametrize("part", ["", "norm1", "attention", "attention.out", "feed_forward.down"])
+def test_hooks_are_heard(part, counted):
+    model, heard = _model(SHAPES["small"]), []
+    model.transformer.blocks[1].get_submodule(part).register_forward_hook(
+        lambda *_: heard.append(part)
+    )
+    model(torch.randint(50, (2, 6))).sum().backward()
+    assert heard == [part] and not counted
 
 
 def test_everything_else_takes_the_plain_way(counted):
