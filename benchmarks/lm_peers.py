@@ -1,9 +1,8 @@
 """The models that `pretrain_speed` compares the kit's GPT with.
 
-`NanoGPT` restates the architecture of Karpathy's nanoGPT (`model.py`, MIT licence) with its layers
-in the same order: LayerNorm without biases, learned positions, one matrix for queries, keys and
-values, the fused attention kernel, GELU in a network four times as wide, a tied head. Dropout is
-left out, as nanoGPT's own settings for pretraining set it to 0.
+`NanoGPT` restates Karpathy's nanoGPT (`model.py`, MIT licence) module for module: LayerNorm without
+biases, learned positions, one matrix for queries, keys and values, the fused attention kernel, GELU
+in a network four times as wide, a tied head, and dropout at 0, its own setting for pretraining.
 `llama` is the package transformers' `LlamaForCausalLM`, with random weights and the kit's shape.
 """
 
@@ -16,25 +15,45 @@ from torch import Tensor, nn
 from course_lib.lm.gpt import GPTConfig
 
 
-class _Block(nn.Module):
+class _Attention(nn.Module):
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
-        self.norm1, self.norm2 = (nn.LayerNorm(width, bias=False) for _ in range(2))
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
-        self.up = nn.Linear(width, 4 * width, bias=False)
-        self.down = nn.Linear(4 * width, width, bias=False)
+        self.dropout = nn.Dropout(0.0)
 
     def forward(self, x: Tensor) -> Tensor:
         batch, time, width = x.shape
         q, k, v = (
             part.view(batch, time, self.heads, -1).transpose(1, 2)
-            for part in self.qkv(self.norm1(x)).split(width, dim=2)
+            for part in self.qkv(x).split(width, dim=2)
         )
         y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.out(y.transpose(1, 2).contiguous().view(batch, time, width))
-        return x + self.down(F.gelu(self.up(self.norm2(x))))
+        return self.dropout(self.out(y.transpose(1, 2).contiguous().view(batch, time, width)))
+
+
+class _Network(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.up = nn.Linear(width, 4 * width, bias=False)
+        self.gelu = nn.GELU()
+        self.down = nn.Linear(4 * width, width, bias=False)
+        self.dropout = nn.Dropout(0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(self.down(self.gelu(self.up(x))))
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.norm1, self.norm2 = (nn.LayerNorm(width, bias=False) for _ in range(2))
+        self.attention, self.network = _Attention(width, heads), _Network(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.attention(self.norm1(x))
+        return x + self.network(self.norm2(x))
 
 
 class NanoGPT(nn.Module):
@@ -44,6 +63,7 @@ class NanoGPT(nn.Module):
         super().__init__()
         self.tokens = nn.Embedding(config.vocab_size, config.width)
         self.positions = nn.Embedding(config.context, config.width)
+        self.dropout = nn.Dropout(0.0)
         self.blocks = nn.ModuleList(
             _Block(config.width, config.heads) for _ in range(config.layers)
         )
@@ -55,7 +75,7 @@ class NanoGPT(nn.Module):
         self.head.weight = self.tokens.weight
 
     def forward(self, tokens: Tensor) -> Tensor:
-        x = self.tokens(tokens) + self.positions.weight[: tokens.shape[1]]
+        x = self.dropout(self.tokens(tokens) + self.positions(torch.arange(tokens.shape[1])))
         for block in self.blocks:
             x = block(x)
         return self.head(self.norm(x))

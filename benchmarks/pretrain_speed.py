@@ -2,16 +2,17 @@
 
 Three models of one shape, random tokens, float32, one thread. One step is a forward pass, the mean
 cross-entropy of the next tokens, a backward pass, the gradient's limit and AdamW: the same for all,
-so the models alone differ. The models take turns, a few steps each, and a turn starts with another
-one each round; the ratio is taken within a round, and its median over the rounds is reported. A
-neighbour on the machine slows a whole round and leaves the ratio alone. CPU seconds, not wall time.
-Where a process puts its tensors moves the ratio by one or two percent for as long as it lives, so
-the rounds are spread over several fresh ones.
+so the models alone differ. The models take turns, a few steps each, in a new random order each
+round; the ratio is taken within a round, and its median over the rounds is reported. A neighbour on
+the machine slows a whole round and leaves the ratio alone. CPU seconds, not wall time. Where a
+process puts its tensors moves the ratio by one or two percent for as long as it lives, so the
+rounds are spread over several fresh ones.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import random
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -22,6 +23,7 @@ from torch import nn
 
 from benchmarks import lm_peers
 from benchmarks.harness import Goal, one_thread
+from course_lib.evaluation import bootstrap_interval
 from course_lib.lm import losses, pretrain
 from course_lib.lm.gpt import GPT, GPTConfig
 
@@ -34,20 +36,22 @@ MODELS: dict[str, Callable[[GPTConfig], nn.Module]] = {
     "nanoGPT": lm_peers.NanoGPT,
     "transformers": lm_peers.llama,
 }
-# (model, windows per batch, steps per turn): the lesson's, and one 14 times larger.
+# (model, windows per batch, steps per turn, rounds per process): the lesson's, and one 14 times
+# larger.
 LESSON = pretrain.SHAKESPEARE_MODEL
 SHAPES = {
-    "lesson": (LESSON, pretrain.SHAKESPEARE.batch_size, 30),
-    "larger": (GPTConfig(vocab_size=1024, context=256, layers=6, width=256, heads=8), 8, 2),
+    "lesson": (LESSON, pretrain.SHAKESPEARE.batch_size, 10, 40),
+    "larger": (GPTConfig(vocab_size=1024, context=256, layers=6, width=256, heads=8), 8, 2, 4),
 }
 
 
 def tokens_per_second(
-    shape: GPTConfig, batch: int, steps: int, rounds: int
+    shape: GPTConfig, batch: int, steps: int, rounds: int, seed: int
 ) -> tuple[list[dict[str, float]], dict[str, int]]:
     """CPU tokens per second of each model in each round, and how many parameters each has."""
     one_thread()
-    torch.manual_seed(SEED)
+    torch.manual_seed(seed)
+    orders = random.Random(seed)
     config = pretrain.Config(batch_size=batch, context=shape.context)
     models = {name: make(shape) for name, make in MODELS.items()}
     optimizers = {name: pretrain.new_optimizer(model, config) for name, model in models.items()}
@@ -62,10 +66,9 @@ def tokens_per_second(
         optimizer.step()
 
     found, names = [], list(models)
-    for round_ in range(-1, rounds):  # the first round warms up
+    for _ in range(1 + rounds):  # the first round warms up
         speeds = {}
-        for i in range(len(names)):
-            name = names[(round_ + i) % len(names)]
+        for name in orders.sample(names, len(names)):
             start = time.process_time()
             for _ in range(steps):
                 step(name)
@@ -79,15 +82,15 @@ def measure(quick: bool) -> dict:
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, fresh, max_tasks_per_child=1) as processes:
         for process in range(1 if quick else PROCESSES):
-            for name, (shape, batch, steps) in SHAPES.items():
-                rounds = 3 if name == "larger" else 9
+            for name, (shape, batch, steps, rounds) in SHAPES.items():
                 found, parameters[name] = processes.submit(
-                    tokens_per_second, shape, batch, steps, rounds
+                    tokens_per_second, shape, batch, steps, rounds, SEED + process
                 ).result()
                 for i, speeds in enumerate(found):
                     rounded = {model: round(speed) for model, speed in speeds.items()}
                     runs.append({"shape": name, "process": process, "round": i, **rounded})
-    return {"seeds": [SEED], "parameters": parameters, "runs": runs}
+    seeds = list(range(SEED, SEED + PROCESSES))
+    return {"seeds": seeds, "parameters": parameters, "runs": runs}
 
 
 def judge(result: dict) -> list[Goal]:
@@ -99,12 +102,13 @@ def judge(result: dict) -> list[Goal]:
         for peer in PEERS:
             theirs = np.array([row[peer] for row in rows])
             ratio = ours / theirs
+            low, high = bootstrap_interval(ratio, np.median)
             goals.append(
                 Goal(
                     f"pretraining, {shape} shape ({counts[OURS] / 1e6:.2f}M parameters): tokens/s "
                     f"over those of {peer} ({counts[peer] / 1e6:.2f}M)",
-                    ">= 1, median of rounds in several processes",
-                    f"{np.median(ratio):.2f} ({ratio.min():.2f} to {ratio.max():.2f}): "
+                    ">= 1, median of rounds [95 % interval]",
+                    f"{np.median(ratio):.3f} [{low:.3f}, {high:.3f}]: "
                     f"{np.median(ours):,.0f} against {np.median(theirs):,.0f}",
                     bool(np.median(ratio) >= 1),
                 )
