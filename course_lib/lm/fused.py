@@ -33,28 +33,47 @@ except (AttributeError, RuntimeError):
     AVAILABLE = False
 
 
-def fits(blocks: Sequence[nn.Module], x: Tensor) -> bool:
+def fits(blocks: Sequence[nn.Module], x: Tensor, kinds: tuple[type, ...]) -> bool:
     """Whether all ``blocks`` (of `gpt.Block`) can learn from ``x`` (B, T, C) this way.
 
-    In float32 on a CPU, with as many heads of keys as of queries, all weights learning, no
-    adapters, and no hooks that wait for what a part of them returns.
+    In float32 on a CPU, with as many heads of keys as of queries, all weights learning, and nobody
+    who has put in other parts, adapters or hooks: ``kinds`` are the classes of a block and its four
+    parts as `gpt` builds them.
     """
     if not (AVAILABLE and x.dtype == torch.float32 and x.is_cpu and torch.is_grad_enabled()):
         return False
     for block in blocks:
-        norm1, attention, norm2, network = block._modules.values()
+        parts = (block, *block._modules.values())
+        if tuple(type(part) for part in parts) != kinds:
+            return False
+        _, _, attention, _, network = parts
         layers = (*attention._modules.values(), *network._modules.values())
         heads, kv_heads, _ = attention.sizes
-        if heads != kv_heads or any(type(layer) is not nn.Linear for layer in layers):
+        if heads != kv_heads or len(layers) != 5 or not all(_learns(layer) for layer in layers):
             return False
-        if not all(layer._parameters["weight"].requires_grad for layer in layers):
+        if any(_is_watched(part) for part in (*parts, *layers)):
             return False
-        for part in (block, norm1, attention, norm2, network, *layers):
-            if part._forward_hooks or part._forward_pre_hooks:
-                return False
-            if part._backward_hooks or part._backward_pre_hooks:
-                return False
     return True
+
+
+def _learns(layer: nn.Module) -> bool:
+    """A matrix without a bias, and not a frozen one."""
+    return (
+        type(layer) is nn.Linear
+        and layer._parameters["bias"] is None
+        and layer._parameters["weight"].requires_grad
+    )
+
+
+def _is_watched(part: nn.Module) -> bool:
+    """Whether somebody waits for what ``part`` reads or returns, or has changed it alone."""
+    return bool(
+        part._forward_hooks
+        or part._forward_pre_hooks
+        or part._backward_hooks
+        or part._backward_pre_hooks
+        or "forward" in part.__dict__
+    )
 
 
 def run(blocks: Sequence[nn.Module], x: Tensor, turn: Tensor) -> Tensor:

@@ -341,7 +341,8 @@ class Transformer(nn.Module):
             positions = (valid.cumsum(1) - 1).clamp(min=0)[:, past : past + new]
             turn = rotation(positions, self.config)
         mask = self._mask(new, past + new, valid, mask, x)
-        if mask is None and cache is None and fused.fits(self.blocks, x):
+        kinds = (Block, RMSNorm, Attention, RMSNorm, SwiGLU)
+        if mask is None and cache is None and fused.fits(self.blocks, x, kinds):
             return self.norm(fused.run(self.blocks, x, turn))  # the same, for training
         for layer, block in enumerate(self.blocks):
             remember = None

@@ -116,6 +116,33 @@ def test_hooks_are_heard(part, counted):
     assert heard == [part] and not counted
 
 
+class _Doubled(gpt.SwiGLU):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * super().forward(x)
+
+
+def test_parts_of_your_own_are_used(counted):
+    model, tokens = _model(SHAPES["small"]), torch.randint(50, (2, 6))
+    usual = model(tokens)
+    block = copy.deepcopy(model.transformer.blocks[1])
+    counted.clear()
+
+    model.transformer.blocks[1].feed_forward = _Doubled(model.config)
+    assert not torch.equal(model(tokens), usual)
+    model.transformer.blocks[1] = copy.deepcopy(block)
+    model.transformer.blocks[1].attention.out = torch.nn.Linear(48, 48)  # with a bias
+    assert not torch.equal(model(tokens), usual)
+    model.transformer.blocks[1] = copy.deepcopy(block)
+    model.transformer.blocks[1].forward = lambda x, *_: x
+    assert not torch.equal(model(tokens), usual)
+    model.transformer.blocks[1] = copy.deepcopy(block)
+    model.transformer.blocks[1].probe = torch.nn.Linear(48, 2)
+    torch.testing.assert_close(model(tokens), usual)
+    assert not counted
+    model.transformer.blocks[1] = block
+    assert torch.equal(model(tokens), usual) and len(counted) == 1
+
+
 def test_everything_else_takes_the_plain_way(counted):
     model, tokens = _model(SHAPES["small"]), torch.randint(50, (2, 6))
     with torch.no_grad():
