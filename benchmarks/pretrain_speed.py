@@ -7,6 +7,10 @@ round; the ratio is taken within a round, and its median over the rounds is repo
 the machine slows a whole round and leaves the ratio alone. CPU seconds, not wall time. Where a
 process puts its tensors moves the ratio by one or two percent for as long as it lives, so the
 rounds are spread over several fresh ones.
+
+What this does not show: with a process for each model, the system's allocator gives memory back and
+takes it again in every step, from which the kit's model suffers more. There nanoGPT was faster by
+one to two percent.
 """
 
 from __future__ import annotations
