@@ -85,14 +85,14 @@ def measure(quick: bool) -> dict:
     runs, parameters = [], {}
     fresh = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, fresh, max_tasks_per_child=1) as processes:
-        for process in range(1 if quick else PROCESSES):
+        for seed in range(SEED, SEED + (1 if quick else PROCESSES)):
             for name, (shape, batch, steps, rounds) in SHAPES.items():
                 found, parameters[name] = processes.submit(
-                    tokens_per_second, shape, batch, steps, rounds, SEED + process
+                    tokens_per_second, shape, batch, steps, rounds, seed
                 ).result()
                 for i, speeds in enumerate(found):
                     rounded = {model: round(speed) for model, speed in speeds.items()}
-                    runs.append({"shape": name, "process": process, "round": i, **rounded})
+                    runs.append({"shape": name, "process": seed - SEED, "round": i, **rounded})
     seeds = list(range(SEED, SEED + PROCESSES))
     return {"seeds": seeds, "parameters": parameters, "runs": runs}
 

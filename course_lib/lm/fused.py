@@ -164,9 +164,8 @@ def _backward(d_stream, turn, shape, norm1, qkv, out, norm2, gate, up, down, not
     d_out = torch.mm(d_middle.t(), found)
     d_seen = _times(d_middle, out).view(*shape[:2], *shape[3:]).transpose(1, 2)
     parts = asked.view(shape).transpose(1, 3).unbind(2)  # q, k, v in the memory of `asked`
-    for part, d_part in zip(
-        parts, _attend_back(d_seen, *parts, seen, sums, 0.0, True), strict=True
-    ):
+    d_parts = _attend_back(d_seen, *parts, seen, sums, 0.0, True)
+    for part, d_part in zip(parts, d_parts, strict=True):
         part.copy_(d_part)
     d_asked = asked
     _queries_and_keys(d_asked, turn).mul_(turn)
