@@ -12,9 +12,6 @@ several examples into one row and keeps them apart by an attention mask. No posi
 restart there: rotary attention knows only *differences* of positions (arXiv 2104.09864).
 """
 
-import contextlib
-import ctypes
-import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -22,7 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from course_lib import randomness
+from course_lib import allocator, randomness
 from course_lib.lm import losses
 from course_lib.lm.gpt import GPT
 
@@ -215,17 +212,8 @@ def train(
                 "grad_norm": norm.item(),
             }
     finally:  # also where the caller takes no further update
-        _give_back_memory()
-
-
-def _give_back_memory() -> None:
-    """Hand freed memory to the system where the C library can (glibc keeps it, for later use).
-
-    Rows of many lengths leave 0.3 GB of holes behind, and a session on Binder has 2 GB in all.
-    """
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).malloc_trim(0)
+        # Rows of many lengths leave 0.3 GB of holes behind, and a session on Binder has 2 GB.
+        allocator.give_back_memory()
 
 
 def batch_logp(model: GPT, batch: Batch) -> Tensor:

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_lib import randomness
+from course_lib import allocator, randomness
 from course_lib.lm import losses
 from course_lib.lm.gpt import GPT, GPTConfig
 
@@ -66,6 +66,7 @@ def train(
     "steps" counts updates and "tokens" the tokens read; "loss" is the batch's, in nats per token,
     "bits" the same in bits. ``next_token_loss(logits (B, T, V), tokens (B, T))`` may be your own.
     """
+    allocator.keep_freed_memory()
     generator = randomness.generator(seed)
     optimizer = new_optimizer(model, config)
     model.train()

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor
 
+from course_lib import allocator
 from course_lib.rl import ppo
 from course_lib.rl.agent import Agent, AgentConfig
 from course_lib.rl.envs import Envs
@@ -153,6 +154,7 @@ def train(
     round's real episodes); then those of ``world_model.train`` or, in dreams, of ``ppo.train``,
     with ``dreamed`` (steps dreamed so far) in place of ``steps``.
     """
+    allocator.keep_freed_memory()
     starts = imagination.from_replay(run.replay, config.context, config.near_death)
     policy: Iterator[dict[str, float]] | None = None
     for number, frames in enumerate(config.frames):
