@@ -1,8 +1,8 @@
 """When the C library hands freed memory back to the system, where that can be told (glibc).
 
-Left alone, glibc maps and unmaps larger tensors in every step of a training loop, and the system
-clears each page anew: up to 3 % of a small model's time. It stops by itself once a program has
-freed a tensor of nearly 32 MiB, which a small model has none of.
+Left alone, glibc may hand larger tensors back after every step of a training loop and ask for them
+again in the next, where the system clears each page anew. It stops by itself once a program has
+freed a tensor of nearly 32 MiB, and a small model has none.
 """
 
 import contextlib
