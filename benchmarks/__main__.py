@@ -11,6 +11,7 @@ import ast
 import importlib
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from benchmarks import harness
 
@@ -20,11 +21,20 @@ HERE = Path(__file__).parent
 def names() -> dict[str, str]:
     """Each benchmark and the first line of its docstring, read without importing anything."""
     found = {}
-    for path in sorted(HERE.glob("*.py")):
+    for name, path in _files().items():
         tree = ast.parse(path.read_text(encoding="utf-8"))
         if any(isinstance(node, ast.FunctionDef) and node.name == "measure" for node in tree.body):
-            found[path.stem] = (ast.get_docstring(tree) or "").split("\n")[0]
+            found[name] = (ast.get_docstring(tree) or "").split("\n")[0]
     return found
+
+
+def load(name: str) -> ModuleType:
+    """The module of a benchmark, in whichever folder it lies."""
+    return importlib.import_module(f"benchmarks.{_files()[name].parent.name}.{name}")
+
+
+def _files() -> dict[str, Path]:
+    return {path.stem: path for path in sorted(HERE.glob("*/[a-z]*.py"), key=lambda p: p.stem)}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
             f"no benchmark named {options.name!r}; there are: {', '.join(known)}", file=sys.stderr
         )
         return 2
-    module = importlib.import_module(f"benchmarks.{options.name}")
+    module = load(options.name)
     met = harness.run(options.name, module.measure, module.judge, options.quick)
     return 0 if met else 1
 

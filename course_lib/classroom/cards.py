@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from course_lib.classroom.front_end import in_notebook
 
 if TYPE_CHECKING:
-    from course_lib.classroom.exercise import Verdict
+    from course_lib.classroom.check import Verdict
 
 # A mark and a word beside each colour: colour alone must not carry the meaning.
 _LOOKS = {

@@ -8,9 +8,7 @@ matches. A right answer is used from there on.
 from __future__ import annotations
 
 import difflib
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,6 +60,7 @@ class Checked:
         )
 
 
+_look_up: Callable[[str], dict[str, Exercise]] | None = None  # handed over by `course_lib.lessons`
 _seen: dict[str, Checked] = {}  # what this kernel has run; the student's standing, nothing else
 
 
@@ -110,15 +109,24 @@ def progress(lesson: str | None = None) -> None:
     cards.show_progress(rows)
 
 
-def exercises_of(lesson: str) -> dict[str, Exercise]:
-    """The exercises of a lesson in the order in which its file defines them."""
-    import course_lib.exercises as room
+def set_look_up(look_up: Callable[[str], dict[str, Exercise]]) -> None:
+    """Say where exercises are found: a function from the name of a lesson to its exercises."""
+    global _look_up
+    _look_up = look_up
 
-    known = sorted(module.name for module in pkgutil.iter_modules(room.__path__))
-    if lesson not in known:
-        raise KeyError(f"no lesson named {lesson!r}; there are: {', '.join(known)}")
-    module = importlib.import_module(f"course_lib.exercises.{lesson}")
-    return {name: value for name, value in vars(module).items() if isinstance(value, Exercise)}
+
+def exercises_of(lesson: str) -> dict[str, Exercise]:
+    """The exercises of a lesson, in order. Raises KeyError where there is no such lesson."""
+    if _look_up is None:
+        raise LookupError("no lessons are known yet: `import course_lib.lessons` comes first")
+    return _look_up(lesson)
+
+
+def where_lessons_are() -> str:
+    """The module that handed over the look-up; another process imports it to know the same."""
+    if _look_up is None:
+        raise LookupError("no lessons are known yet: `import course_lib.lessons` comes first")
+    return _look_up.__module__
 
 
 def find(name: str) -> Exercise:

@@ -31,6 +31,7 @@ def main(argv: Sequence[str]) -> int:
     """Write the copies."""
     import nbformat
 
+    import course_lib.lessons  # noqa: F401, it hands the classroom its exercises
     from course_lib.classroom.assign import solved_copy, student_copy
 
     options = parse(argv)

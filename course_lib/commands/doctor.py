@@ -13,15 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from course_lib.commands import chromium
-from course_lib.commands.bootstrap import (
-    GB,
-    ROOT,
-    VENV,
-    SetupError,
-    normalise,
-    pins,
-    requirements,
-)
+from course_lib.commands.bootstrap import GB, ROOT, VENV, SetupError, normalise, pins, requirements
 
 MARKS = {"ok": "✓", "warn": "!", "fail": "✗"}
 KERNEL_GB = 1.5  # the budget of one notebook's kernel
@@ -234,7 +226,7 @@ def _language_model() -> Check:
     """Whether SmolLM2 lies unpacked in this environment."""
     name = "SmolLM2"
     try:
-        from course_lib.lm import pretrained
+        from course_lib.worlds import pretrained
 
         folder = pretrained.prepared()
     except (ImportError, OSError) as error:  # no torch yet, or no package that holds the model

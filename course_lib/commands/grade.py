@@ -54,6 +54,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
 def main(argv: Sequence[str]) -> int:
     """Grade everything; 2 if it could not start, 130 if it was stopped."""
     options = parse(argv)
+    import course_lib.lessons  # noqa: F401, it hands the classroom its exercises
     from course_lib.classroom.grade import sandbox, submissions
 
     confined = sandbox.available()

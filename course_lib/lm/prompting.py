@@ -18,7 +18,7 @@ from torch import Tensor
 
 from course_lib.lm.generate import Sampling, generate, left_pad
 from course_lib.lm.gpt import GPT, Cache
-from course_lib.lm.tasks import Task
+from course_lib.worlds.tasks import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -1,6 +1,5 @@
 """The one interface of the benchmarks, and the committed results behind every stated figure."""
 
-import importlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -8,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import claims, harness
+from benchmarks import harness
 from benchmarks.harness import Goal
+from benchmarks.kit import claims
 
 RESULTS = sorted(harness.RESULTS.glob("*.json"))
 
@@ -39,7 +39,7 @@ def test_a_committed_result_says_where_it_comes_from(path):
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
 def test_the_committed_verdicts_are_what_the_script_says_of_the_runs(path):
     result = json.loads(path.read_text(encoding="utf-8"))
-    judge = importlib.import_module(f"benchmarks.{path.stem}").judge
+    judge = command.load(path.stem).judge
     assert [asdict(goal) for goal in judge(result)] == result["goals"]
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import dream_failures, world_model_breakout
-from benchmarks.iris_peer import TokenWorldModel
+from benchmarks.transformer_world_model import dream_failures, world_model_breakout
+from benchmarks.transformer_world_model.iris_peer import TokenWorldModel
 from course_lib.world_models.frame_tokenizer import FrameTokenizer
 from course_lib.world_models.imagination import Dream, from_replay
 from tests.world_models.test_frames import played

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import lm_peers, pretrain_chars, pretrain_speed, scaling
+from benchmarks.transformer import lm_peers, pretrain_chars, pretrain_speed, scaling
 from course_lib.lm import losses
 from course_lib.lm.gpt import GPT, GPTConfig
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import dyna, mpc
+from benchmarks.world_models import dyna, mpc
 from course_lib.rl import q_learning as tabular
 from course_lib.rl.envs import make
 

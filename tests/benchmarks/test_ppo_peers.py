@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import ppo_peers
-from benchmarks.ppo_peers import ZOO, train_cleanrl, train_sb3
+from benchmarks.ppo import ppo_peers
+from benchmarks.ppo.ppo_peers import ZOO, train_cleanrl, train_sb3
 from course_lib.evaluation import evaluate
 from course_lib.rl.envs import make
 

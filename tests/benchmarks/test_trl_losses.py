@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import trl_losses
+from benchmarks.dpo_grpo import trl_losses
 
 pytest.importorskip("trl", reason="the extra `peers` is not installed")
 

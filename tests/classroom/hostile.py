@@ -7,7 +7,7 @@ import json
 import textwrap
 from pathlib import Path
 
-from course_lib.classroom.exercise import exercises_of
+from course_lib.lessons import exercises_of
 
 LESSON = "start_here"
 RATE, DISCOUNT = "start_here.success_rate", "start_here.discounted_return"

@@ -8,7 +8,8 @@ import torch
 
 from course_lib.classroom import check as checking
 from course_lib.classroom.check import Case, Exercise, Mistake, check
-from course_lib.classroom.exercise import exercise, exercises_of, find, progress
+from course_lib.classroom.exercise import exercise, find, progress
+from course_lib.lessons import exercises_of
 
 
 def scale(x, k):

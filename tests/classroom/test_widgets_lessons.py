@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from course_lib.classroom.widgets.dqn import ENDINGS, QMap, TargetExplorer
-from course_lib.classroom.widgets.start_here import DiscountExplorer
+from course_lib.lessons.dqn.widget import ENDINGS, QMap, TargetExplorer
+from course_lib.lessons.start_here.widget import DiscountExplorer
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 

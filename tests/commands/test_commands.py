@@ -105,7 +105,7 @@ def test_doctor_warns_of_little_memory_and_no_chromium(monkeypatch):
 
 
 def test_doctor_says_whether_the_language_model_is_unpacked(monkeypatch, tmp_path):
-    from course_lib.lm import pretrained
+    from course_lib.worlds import pretrained
 
     for folder, status in ((tmp_path, "ok"), (None, "warn")):
         monkeypatch.setattr(pretrained, "prepared", lambda folder=folder: folder)

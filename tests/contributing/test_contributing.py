@@ -21,7 +21,8 @@ STEPS = PAGE.split("## A lesson in one sitting")[1].split("\n## ")[0]
 COMMANDS = "".join(re.findall(r"```bash\n(.*?)```", STEPS, re.DOTALL)).splitlines()
 UNFORESEEN = re.search(r"```python\n(.*?)```", STEPS, re.DOTALL)[1]
 PLAN = re.search(r"```markdown\n(.*?)```", STEPS, re.DOTALL)[1]
-SOURCES = [path for path in LESSON.rglob("*") if path.suffix in (".py", ".ipynb")]
+FILES = [path for path in LESSON.rglob("*") if path.suffix in (".py", ".ipynb")]
+SOURCES = [path for path in FILES if path.name != "__init__.py"]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def copy(tmp_path_factory):
     for folder in ("notebooks", "slides"):
         for path in (here / folder).glob("*.ipynb"):
             path.unlink()
-    _replace(here / "tests" / "exercises" / "unforeseen.py", r"\}\n\Z", f"{UNFORESEEN}}}\n")
+    _replace(here / "tests" / "lessons" / "unforeseen.py", r"\}\n\Z", f"{UNFORESEEN}}}\n")
     _replace(here / "slides" / "README.md", "<!-- /timing -->", f"{PLAN}\n<!-- /timing -->")
     return here
 

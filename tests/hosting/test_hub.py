@@ -9,7 +9,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from benchmarks import hub
+from benchmarks.kit import hub
 from tests.browser import lab
 
 NAMES = ("ada", "ben")

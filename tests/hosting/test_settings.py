@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmarks import hub
+from benchmarks.kit import hub
 from course_lib.commands.bootstrap import pins
 from course_lib.commands.refresh import MEASURED
 from tests.notebooks import gate

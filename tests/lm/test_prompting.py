@@ -6,7 +6,7 @@ import torch
 
 from course_lib.lm import prompting
 from course_lib.lm.gpt import GPT, GPTConfig
-from course_lib.lm.tasks import Task
+from course_lib.worlds.tasks import Task
 
 SMALL = GPTConfig(vocab_size=130, layers=2, width=32, heads=4, kv_heads=2)
 

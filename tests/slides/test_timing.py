@@ -7,8 +7,8 @@ from typing import NamedTuple
 import nbformat
 import pytest
 
-from course_lib.classroom.exercise import exercises_of
 from course_lib.commands.slides import _split
+from course_lib.lessons import exercises_of
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))

@@ -6,7 +6,7 @@ import torch
 
 from course_lib.rl.envs import make
 from course_lib.world_models.frames import FrameReplay, Recorder
-from course_lib.world_models.truth import same_frame
+from course_lib.worlds.breakout import same_frame
 
 SHAPE = (4, 10, 10)
 

@@ -24,6 +24,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from course_lib.classroom.exercise import where_lessons_are
+
 ROOT = Path(__file__).resolve().parents[3]
 MEMORY = 2_500_000_000  # bytes of all processes of one submission together
 SCRATCH = 64_000_000  # bytes of files
@@ -61,6 +63,7 @@ def answers(
     as_root = os.geteuid() == 0 and confined
     job = {
         "tasks": list(tasks),
+        "lessons": where_lessons_are(),
         "pipe": write_end,
         "uid": NOBODY + slot if as_root else None,
         "processes": PROCESSES if as_root else PROCESSES + _own_processes(),

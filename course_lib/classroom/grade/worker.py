@@ -6,6 +6,7 @@ line for each exercise and seed, so that what a student prints cannot get betwee
 
 from __future__ import annotations
 
+import importlib
 import json
 import linecache
 import os
@@ -24,6 +25,8 @@ def main() -> None:
 
     import numpy as np
     import torch
+
+    importlib.import_module(job["lessons"])
 
     from course_lib.classroom.check import answer
     from course_lib.classroom.exercise import find

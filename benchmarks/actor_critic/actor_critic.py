@@ -1,0 +1,258 @@
+"""REINFORCE, its baselines and A2C on CartPole-v1; how noisy their gradients are; what breaks them.
+
+Three parts. *Learning*: every method trains on ten seeds with the same number of steps; what counts
+is the last policy, played greedily for 100 episodes that no seed trained on. *Noise*: one policy
+is frozen half-way and its values are trained on, many batches of 16 episodes are played, and each
+estimator turns the very same episodes into gradients: how far do they scatter, and how far off is
+their mean? *Mistakes*: named
+mistakes of the lesson's exercises, and a learning rate ten times too large, on five seeds.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.dqn.dqn_cartpole import SOLVED, fresh_seeds
+from benchmarks.harness import Goal
+from course_lib.evaluation import bootstrap_interval, evaluate, iqm
+from course_lib.lessons.actor_critic import exercises
+from course_lib.rl import actor_critic, returns
+from course_lib.rl.agent import Agent
+from course_lib.rl.envs import make
+from course_lib.rl.rollout import Rollout
+
+CHECK_EVERY = 5_000  # steps between two points of a stored curve
+METHODS = {
+    "REINFORCE": (actor_critic.reinforce, actor_critic.CARTPOLE_REINFORCE),
+    "leave one out": (actor_critic.reinforce, actor_critic.CARTPOLE_LEAVE_ONE_OUT),
+    "value baseline": (actor_critic.reinforce, actor_critic.CARTPOLE_VALUE_BASELINE),
+    "A2C": (actor_critic.a2c, actor_critic.CARTPOLE_A2C),
+}
+
+
+def _broken(method: str, exercise: str, mistake: str) -> tuple[Callable, actor_critic.Config]:
+    algorithm, config = METHODS[method]
+    return partial(algorithm, **{exercise: getattr(exercises, exercise).mistake(mistake)}), config
+
+
+FASTER = replace(
+    actor_critic.CARTPOLE_A2C, learning_rate=10 * actor_critic.CARTPOLE_A2C.learning_rate
+)
+MISTAKES = {
+    "REINFORCE, sign turned": _broken("REINFORCE", "policy_gradient_loss", "turns the sign"),
+    "REINFORCE, the whole return at every step": _broken(
+        "REINFORCE", "return_to_go", "the whole return at every step"
+    ),
+    "A2C, bootstraps through termination": _broken("A2C", "gae", "bootstraps through termination"),
+    "A2C, truncation treated as termination": _broken(
+        "A2C", "gae", "treats truncation as termination"
+    ),
+    "A2C, trace never cut": _broken("A2C", "gae", "never cuts the trace"),
+    "A2C, learning rate times ten": (actor_critic.a2c, FASTER),
+}
+LAMBDAS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 1.0)
+BATCH = 16  # episodes per gradient, as in the recipes
+HALF_WAY = 100.0  # mean return at which the policy is frozen
+
+
+def train_and_test(algorithm: Callable, config: actor_critic.Config, seed: int) -> dict:
+    """Train one agent; then 100 greedy episodes with its last policy."""
+    envs = make("CartPole-v1", config.num_envs, seed)
+    agent = Agent(envs, config.agent, seed)
+    steps, curve, solved_at = [], [], None
+    start = time.perf_counter()
+    for row in algorithm(agent, envs, config, seed):
+        if solved_at is None and row["return"] >= 400:
+            solved_at = int(row["steps"])
+        if row["steps"] >= CHECK_EVERY * (len(steps) + 1):
+            steps.append(int(row["steps"]))
+            curve.append(round(row["return"], 1))
+    seconds = time.perf_counter() - start
+    found = evaluate(agent.act, make("CartPole-v1", 100, 10_000 + seed), 100)
+    return {
+        "seed": seed,
+        "return": round(float(found.mean()), 1),
+        "seconds": round(seconds, 2),
+        "steps_to_400": solved_at,
+        "entropy": round(row["entropy"], 3),
+        "steps": steps,
+        "training": curve,
+    }
+
+
+def half_trained(seed: int) -> Agent:
+    """An A2C agent whose policy stopped learning half-way, and whose values then caught up."""
+    config = actor_critic.CARTPOLE_A2C
+    envs = make("CartPole-v1", config.num_envs, seed)
+    agent = Agent(envs, config.agent, seed)
+    for row in actor_critic.a2c(agent, envs, config, seed):
+        if row["return"] >= HALF_WAY:
+            break
+    catch_up = replace(config, total_steps=30_000)
+    for _ in actor_critic.a2c(
+        agent, envs, catch_up, seed, policy_gradient_loss=_policy_stands_still
+    ):
+        pass
+    return agent
+
+
+def _policy_stands_still(logp: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+    return 0 * logp.sum()
+
+
+def gradient(agent: Agent, episodes: Rollout, advantages: Tensor) -> Tensor:
+    """The estimate of one batch of episodes, (P,): summed over time, averaged over episodes."""
+    policy = agent.network.policy(episodes.obs.flatten(0, 1))
+    logp = policy.logp(episodes.actions.flatten(0, 1)).view(advantages.shape)
+    total = (logp * advantages * episodes.valid).sum() / advantages.shape[1]
+    weights = [p for name, p in agent.network.named_parameters() if name.startswith("policy")]
+    return torch.cat([g.flatten() for g in torch.autograd.grad(total, weights)])
+
+
+def estimators(episodes: Rollout, gamma: float) -> dict[str, Tensor]:
+    """What each method would call the advantages of these episodes, (T, N)."""
+    totals = actor_critic.return_to_go(episodes.rewards, gamma)
+    so_far = episodes.rewards.cumsum(0) - episodes.rewards
+    found = {
+        "whole return": totals + so_far,
+        "return to go": totals,
+        "leave one out": actor_critic.leave_one_out(totals),
+        "value baseline": totals - episodes.values,
+    }
+    ends = episodes.terminated, episodes.truncated
+    values = episodes.values, episodes.next_values
+    for lam in LAMBDAS:
+        found[f"GAE {lam:g}"] = returns.gae(episodes.rewards, *values, *ends, gamma, lam)
+    return found
+
+
+def gradient_noise(seed: int, batches: int) -> list[dict]:
+    """Scatter and bias of every estimator on the same episodes, in units of the gradient's length.
+
+    The reference is the mean of "value baseline", which uses no estimate in place of a reward.
+    Differences are taken batch by batch, so that the luck of the draw cancels; what is left of it
+    is subtracted from the squared bias. "cosine" says how far the directions of the means agree.
+    """
+    agent, gamma = half_trained(seed), actor_critic.CARTPOLE_A2C.gamma
+    envs = make("CartPole-v1", BATCH, 30_000 + seed)
+    generator = torch.Generator().manual_seed(seed)
+    gradients: dict[str, list[Tensor]] = {}
+    lengths = []
+    for _ in range(batches):
+        episodes = actor_critic.play_episodes(agent, envs, generator)
+        lengths.append(float(episodes.valid.sum() / BATCH))
+        for name, advantages in estimators(episodes, gamma).items():
+            gradients.setdefault(name, []).append(gradient(agent, episodes, advantages))
+    stacked = {name: torch.stack(rows).double() for name, rows in gradients.items()}
+    reference = stacked["value baseline"]
+    signal = _square_of_mean(reference)
+    rows = []
+    for name, found in stacked.items():
+        noise = float(found.var(0).sum() / signal)
+        bias = float((_square_of_mean(found - reference) / signal) ** 0.5)
+        cosine = torch.cosine_similarity(found.mean(0), reference.mean(0), dim=0)
+        row = {"seed": seed, "estimator": name, "noise": round(noise, 4), "bias": round(bias, 4)}
+        row |= {"cosine": round(float(cosine), 4), "mean_length": round(float(np.mean(lengths)), 1)}
+        rows.append(row)
+    return rows
+
+
+def _square_of_mean(rows: Tensor) -> Tensor:
+    """Squared length of the true mean of rows (B, P), without what chance adds to it."""
+    chance = rows.var(0).sum() / len(rows)
+    return ((rows.mean(0) ** 2).sum() - chance).clamp(min=0)
+
+
+def measure(quick: bool) -> dict:
+    seeds = fresh_seeds(1 if quick else 10)
+    few = seeds[:5]
+    runs = []
+    for seed in seeds:
+        for name, (algorithm, config) in METHODS.items():
+            runs.append({"method": name, **train_and_test(algorithm, config, seed)})
+    for seed in few:
+        for row in gradient_noise(seed, 8 if quick else 64):
+            runs.append({"method": "noise", **row})
+    for seed in [] if quick else few:
+        for name, (algorithm, config) in MISTAKES.items():
+            runs.append({"method": name, **train_and_test(algorithm, config, seed)})
+    return {"seeds": seeds, "runs": runs}
+
+
+def _of(result: dict, method: str, column: str = "return") -> list:
+    return [run[column] for run in result["runs"] if run["method"] == method]
+
+
+def median_noise(result: dict, estimator: str, column: str = "noise") -> float:
+    """Median over the frozen policies."""
+    rows = (run for run in result["runs"] if run["method"] == "noise")
+    return float(np.median([run[column] for run in rows if run["estimator"] == estimator]))
+
+
+def judge(result: dict) -> list[Goal]:
+    goals = []
+    for method in METHODS:
+        found = _of(result, method)
+        solved, needed = sum(r >= SOLVED for r in found), round(0.8 * len(found))
+        low, high = bootstrap_interval(found, iqm)
+        promised = method == "A2C"  # the others are there to be compared with
+        goals.append(
+            Goal(
+                f"{method}, CartPole-v1: mean of 100 greedy episodes of the last policy",
+                f">= {SOLVED:.0f} on {needed} of {len(found)} seeds" if promised else "reported",
+                f"{solved} of {len(found)}, IQM {iqm(found):.0f} [{low:.0f}, {high:.0f}], "
+                f"worst {min(found):.0f}",
+                solved >= needed if promised else True,
+            )
+        )
+    noise = {
+        name: median_noise(result, name)
+        for name in ("whole return", "return to go", "leave one out", "value baseline", "GAE 0.95")
+    }
+    goals.append(
+        Goal(
+            "variance of a policy gradient of 16 episodes, in squared lengths of the true one",
+            "each less than the one before",
+            ", ".join(f"{name} {value:.3g}" for name, value in noise.items()),
+            sorted(noise.values(), reverse=True) == list(noise.values()),
+        )
+    )
+    bias = {lam: median_noise(result, f"GAE {lam:g}", "bias") for lam in LAMBDAS}
+    goals.append(
+        Goal(
+            "bias of GAE's policy gradient, in lengths of the true one",
+            "falls with λ",
+            ", ".join(f"λ {lam:g}: {value:.2g}" for lam, value in bias.items()),
+            bias[0.0] > bias[0.95] > bias[1.0],
+        )
+    )
+    cosine = median_noise(result, "GAE 0.95", "cosine")
+    goals.append(
+        Goal(
+            "direction of GAE's mean policy gradient at λ 0.95, cosine with the true one",
+            ">= 0.9",
+            f"{cosine:.3f}",
+            cosine >= 0.9,
+        )
+    )
+    for method in MISTAKES:
+        found = _of(result, method)
+        if found:
+            solved = sum(r >= SOLVED for r in found)
+            measured = f"{solved} of {len(found)} solved, mean {np.mean(found):.0f}"
+            goals.append(
+                Goal(
+                    f"{method}: seeds solved",
+                    "reported",
+                    f"{measured}, worst {min(found):.0f}",
+                    True,
+                )
+            )
+    return goals

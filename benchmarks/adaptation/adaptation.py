@@ -1,0 +1,181 @@
+"""Full fine-tuning against LoRA on a task that the model cannot do: what is learned and forgotten.
+
+SmolLM2-135M-Instruct learns to translate into Belu, an invented language (`lm/language.py`). Every
+method sees the same examples in the same number of updates, and is tested on new sentences and on
+sentences with a pair of words that it never saw together. Before and after: the surprise at plain
+English, and five tasks with four solved examples in the prompt. Full fine-tuning
+is shown at two learning rates, since its result hangs on them. It runs in mixed precision, with
+the weights and the optimiser in float32.
+
+How the recipe came about: LoRA's was chosen on seeds below 200. A first one, for 16 words and 50
+updates, got 0.18 of the sentences right at seed 200. The language then became smaller and the
+training longer, tried on the seeds 100 to 103, and all seeds were run anew. Seed 200 is thus not
+quite fresh. The rates of full fine-tuning were set beforehand and not tuned.
+
+The figures to compare with are those of Biderman et al., "LoRA Learns Less and Forgets Less",
+arXiv 2405.09673, on models fifty times as large.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import torch
+
+from benchmarks.harness import Goal
+from course_lib.evaluation import bootstrap_interval
+from course_lib.lm import finetune, lora, pretrain, prompting
+from course_lib.lm.gpt import GPT
+from course_lib.worlds import belu as language
+from course_lib.worlds import tasks
+from course_lib.worlds.pretrained import fast_dtype, smollm2
+
+RECIPE = finetune.BELU
+METHODS = {  # name: adapters (None: all weights), learning rate
+    "LoRA, rank 4": (replace(lora.BELU, rank=4, alpha=8), RECIPE.learning_rate),
+    "LoRA, rank 16": (lora.BELU, RECIPE.learning_rate),
+    "full, rate 5e-5": (None, 5e-5),
+    "full, rate 2e-4": (None, 2e-4),
+}
+BEFORE = "before"
+
+
+@cache
+def tokenizer():
+    return smollm2()[1]
+
+
+def encode(text: str) -> list[int]:
+    return tokenizer().encode(text, add_special_tokens=False)
+
+
+def examples(pairs: Sequence[tuple[str, str]]) -> list[finetune.Example]:
+    """Pairs of sentences as prompts and responses of tokens."""
+    end = [tokenizer().eos_token_id]
+    ask = prompting.few_shot_prompt
+    return [
+        finetune.Example(encode(ask(language.INSTRUCTION, (), english)), encode(f" {belu}") + end)
+        for english, belu in pairs
+    ]
+
+
+def exact(model: GPT, pairs: Sequence[tuple[str, str]], shots: Sequence = ()) -> float:
+    """The share of sentences that the model translates without a mistake."""
+    prompts = [prompting.few_shot_prompt(language.INSTRUCTION, shots, asked) for asked, _ in pairs]
+    given = prompting.answers(model, tokenizer(), prompts, max_new_tokens=16)
+    return float(np.mean([g == right for g, (_, right) in zip(given, pairs, strict=True)]))
+
+
+def elsewhere(model: GPT, quick: bool) -> dict:
+    """What the model can do besides: surprise at English in nats per token, five other tasks."""
+    text = "\n".join(tasks.reviews().texts[-120:])
+    english = torch.tensor(encode(text))[: 513 if quick else 1025]
+    loss = pretrain.held_out_loss(model, english, context=256, batch_size=2)
+    scores = {}
+    for name, task in tasks.load_tasks(12 if quick else 36).items():
+        shots = prompting.draw_shots(task, 4, np.random.default_rng(200))
+        right = prompting.evaluate(model, tokenizer(), task, shots)
+        scores[name] = round(float(right.mean()), 4)
+    return {"english": round(loss, 4), "tasks": scores}
+
+
+def adapt(method: str, seed: int, quick: bool) -> dict:
+    """Train a fresh model with one method, then test it."""
+    adapters, rate = METHODS[method]
+    model = smollm2(fast_dtype() if adapters else torch.float32)[0]
+    pairs = language.split(seed)
+    config = replace(RECIPE, learning_rate=rate, total_steps=12 if quick else RECIPE.total_steps)
+    half = contextlib.nullcontext()
+    if adapters:
+        lora.apply(model, adapters, seed)
+    elif fast_dtype() == torch.bfloat16:
+        # Without its cache, which would keep the weights of the first update.
+        half = torch.autocast("cpu", torch.bfloat16, cache_enabled=False)
+    start = time.process_time()
+    with half:
+        rows = list(finetune.train(model, examples(pairs.train), config, seed))
+    seconds = time.process_time() - start
+    if adapters:
+        lora.merge_all(model)
+    model.to(fast_dtype())  # tested alike, and twice as fast
+    run = {
+        "method": method,
+        "seed": seed,
+        "new_sentences": round(exact(model, pairs.new_sentences), 4),
+        "new_pairs": round(exact(model, pairs.new_pairs), 4),
+        **elsewhere(model, quick),
+        "cpu_seconds": round(seconds, 1),
+        "steps": [int(row["steps"]) for row in rows],
+        "loss": [round(row["loss"], 4) for row in rows],
+    }
+    print({k: v for k, v in run.items() if k not in ("steps", "loss")}, flush=True)
+    return run
+
+
+def measure(quick: bool) -> dict:
+    seeds = [200] if quick else [200, 201, 202]
+    model = smollm2()[0]
+    runs = []
+    for seed in seeds[:1]:
+        run = {"method": BEFORE, "seed": seed, **elsewhere(model, quick)}
+        runs.append(run)
+    shown = []
+    for shots in (0, 16):
+        for seed in seeds:
+            pairs = language.split(seed)
+            share = exact(model, pairs.new_sentences + pairs.new_pairs, pairs.train[:shots])
+            shown.append({"shots": shots, "seed": seed, "exact": round(share, 4)})
+    print(runs, shown, flush=True)
+    del model
+    methods = list(METHODS)[:2] if quick else list(METHODS)
+    runs += [adapt(method, seed, quick) for seed in seeds for method in methods]
+    dtype = str(fast_dtype()).removeprefix("torch.")
+    return {"seeds": seeds, "dtype": dtype, "prompted": shown, "runs": runs}
+
+
+def judge(result: dict) -> list[Goal]:
+    prompted = [run["exact"] for run in result["prompted"]]
+    goals = [
+        Goal(
+            "Belu by prompting, 0 and 16 solved examples: share of sentences right, highest",
+            "at most 0.1: it cannot do the task",
+            f"{max(prompted):.3f}",
+            max(prompted) <= 0.1,
+        )
+    ]
+    before = next(run for run in result["runs"] if run["method"] == BEFORE)
+    for method in METHODS:
+        runs = [run for run in result["runs"] if run["method"] == method]
+        if not runs:
+            continue
+        parts = {}
+        for part in ("new_sentences", "new_pairs"):
+            shares = [run[part] for run in runs]
+            parts[part] = float(np.mean(shares)), *bootstrap_interval(shares)
+        english = np.mean([run["english"] - before["english"] for run in runs])
+        drop = np.mean([_mean(run) - _mean(before) for run in runs])
+        promised = method == "LoRA, rank 16"
+        goals.append(
+            Goal(
+                f"Belu by fine-tuning, {method}: share of new sentences right [95 % interval over "
+                f"{len(runs)} seeds]",
+                "at least 0.7" if promised else "reported",
+                "{:.2f} [{:.2f}, {:.2f}]".format(*parts["new_sentences"])
+                + "; with pairs of words never met together {:.2f} [{:.2f}, {:.2f}]".format(
+                    *parts["new_pairs"]
+                )
+                + f"; surprise at English {english:+.2f} nats per token, accuracy on five other "
+                f"tasks {drop:+.2f}",
+                parts["new_sentences"][0] >= 0.7 if promised else True,
+            )
+        )
+    return goals
+
+
+def _mean(run: dict) -> float:
+    return float(np.mean(list(run["tasks"].values())))

@@ -1,0 +1,160 @@
+"""Zero-shot and few-shot accuracy of SmolLM2-135M-Instruct on five small tasks.
+
+Each task has 48 items. For 1, 4 and 8 solved examples ("shots") in the prompt several draws
+of them are tried, the same items after each. Intervals of one prompt are over items; those of
+several draws resample draws and items, since both are samples.
+
+Beside it the same question as a chat, zero-shot, with the system prompt that the chat template
+inserts by itself, with an empty one, and with none. A chat answers in sentences, so a free answer
+counts there as right where it *contains* the right word; the same is given for the plain prompts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from benchmarks.harness import Goal
+from course_lib.lm import prompting
+from course_lib.lm.probe import words
+from course_lib.worlds import tasks
+from course_lib.worlds.pretrained import fast_dtype, smollm2
+
+SHOTS = (0, 1, 4, 8)
+SYSTEMS = ("default", "empty", "none")
+
+
+def chat(tokenizer, system: str, prompt: str) -> str:
+    """The prompt as the user's message, up to where the reply begins."""
+    messages = [{"role": "user", "content": prompt}]
+    if system != "default":
+        messages = [{"role": "system", "content": ""}, *messages]
+    text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    if system == "none":  # the template has no way to leave it out: cut it off
+        text = text[text.index("<|im_start|>user") :]
+    return text
+
+
+def two_ways(given: list[str], task: tasks.Task) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each answer *is* the right one, and whether it contains it."""
+    right, contained = [], []
+    for text, (_, answer) in zip(given, task.items, strict=True):
+        right.append(prompting.normalise(text) == prompting.normalise(answer))
+        contained.append(f" {' '.join(words(answer))} " in f" {' '.join(words(text))} ")
+    return np.array(right), np.array(contained)
+
+
+def answer(
+    model, tokenizer, task: tasks.Task, shots: list, wrap: Callable[[str], str], length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    prompts = [
+        wrap(prompting.few_shot_prompt(task.instruction, shots, asked)) for asked, _ in task.items
+    ]
+    if task.labels:
+        given = prompting.classify(model, tokenizer, prompts, task.labels)
+    else:
+        given = prompting.answers(model, tokenizer, prompts, max_new_tokens=length)
+    return two_ways(given, task)
+
+
+def measure(quick: bool) -> dict:
+    model, tokenizer = smollm2()
+    draws = list(range(200, 202 if quick else 204))
+    runs = []
+    for name, task in tasks.load_tasks(12 if quick else 48).items():
+        for count in SHOTS:
+            for seed in draws[:1] if count == 0 else draws:
+                shots = prompting.draw_shots(task, count, np.random.default_rng(seed))
+                right, contained = answer(model, tokenizer, task, shots, str, 12)
+                runs.append(_run(name, "plain", count, seed, right, contained))
+        for system in SYSTEMS:
+            wrap = partial(chat, tokenizer, system)
+            right, contained = answer(model, tokenizer, task, [], wrap, 24)
+            runs.append(_run(name, f"chat, system {system}", 0, draws[0], right, contained))
+        print(name, [(r["prompt"], r["shots"], r["accuracy"]) for r in runs[-8:]], flush=True)
+    dtype = str(fast_dtype()).removeprefix("torch.")
+    return {"seeds": draws, "dtype": dtype, "summary": summary(runs), "runs": runs}
+
+
+def summary(runs: list[dict]) -> list[dict]:
+    """Accuracy of each task by number of shots, with its interval, for figures."""
+    found: dict[tuple[str, int], list[dict]] = {}
+    for run in runs:
+        if run["prompt"] == "plain":
+            found.setdefault((run["task"], run["shots"]), []).append(run)
+    rows = []
+    for (task, shots), part in found.items():
+        mean, low, high = (round(x, 4) for x in accuracy(part))
+        rows.append({"task": task, "shots": shots, "mean": mean, "low": low, "high": high})
+    return rows
+
+
+def _run(task: str, prompt: str, shots: int, seed: int, right, contained) -> dict:
+    return {
+        "task": task,
+        "prompt": prompt,
+        "shots": shots,
+        "seed": seed,
+        "accuracy": round(float(right.mean()), 4),
+        "contains": round(float(contained.mean()), 4),
+        "right": "".join("01"[int(x)] for x in right),
+    }
+
+
+def accuracy(runs: list[dict]) -> tuple[float, float, float]:
+    """Mean and 95 % interval over draws of shots and over items."""
+    table = np.array([[int(x) for x in run["right"]] for run in runs])  # (draws, items)
+    rng = np.random.default_rng(0)
+    means = []
+    for _ in range(5000):
+        rows = rng.integers(len(table), size=len(table))
+        columns = rng.integers(table.shape[1], size=table.shape[1])
+        means.append(table[rows][:, columns].mean())
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(table.mean()), float(low), float(high)
+
+
+def judge(result: dict) -> list[Goal]:
+    runs, goals = result["runs"], []
+    gained = 0
+    names = list(dict.fromkeys(run["task"] for run in runs))
+    for name in names:
+        words, found = [], {}
+        for count in SHOTS:
+            part = [
+                r for r in runs if (r["task"], r["prompt"], r["shots"]) == (name, "plain", count)
+            ]
+            found[count] = accuracy(part)
+            words.append("{}: {:.2f} [{:.2f}, {:.2f}]".format(count, *found[count]))
+        gained += found[8][1] > found[0][2]
+        goals.append(
+            Goal(
+                f"{name}: accuracy with 0, 1, 4, 8 shots [95 % interval over draws and items]",
+                "reported",
+                "; ".join(words),
+                True,
+            )
+        )
+    goals.append(
+        Goal(
+            f"tasks of {len(names)} on which 8 shots beat none, intervals apart",
+            "reported",
+            str(gained),
+            True,
+        )
+    )
+    for system in SYSTEMS:
+        part = [run for run in runs if run["prompt"] == f"chat, system {system}"]
+        listed = "; ".join(f"{r['task']} {r['contains']:.2f}" for r in part)
+        goals.append(
+            Goal(
+                f"as a chat, zero-shot, system prompt {system}: share of answers with the right "
+                "word in them",
+                "reported",
+                listed,
+                True,
+            )
+        )
+    return goals

@@ -1,0 +1,94 @@
+"""What breaks in DQN without a target network, without replay, and with wrong ends of episodes.
+
+All variants train on CartPole-v1 with `dqn.CARTPOLE` and the same budget; each changes one thing.
+Every 2000 steps 20 greedy episodes are played: the learning curves of lesson 02. The last policy
+plays 100. The goals only ask that the correct run learns; which mistakes hurt, and how much, is
+what the numbers are for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from torch import Tensor
+
+from benchmarks.dqn.dqn_cartpole import SOLVED, fresh_seeds, train_and_test
+from benchmarks.harness import Goal
+from course_lib.rl import dqn
+from course_lib.rl.envs import Envs, Step
+
+CORRECT = "correct"
+
+
+def ignores_termination(
+    rewards: Tensor, terminated: Tensor, next_q_online: Tensor, next_q_target: Tensor, gamma: Tensor
+) -> Tensor:
+    """Bootstraps through terminal states: a fallen pole is worth what the network says."""
+    return dqn.double_dqn_target(rewards, 0 * terminated, next_q_online, next_q_target, gamma)
+
+
+class TruncationAsTermination:
+    """Environments that call running out of time a termination, as one flag `done` would."""
+
+    def __init__(self, envs: Envs):
+        self.envs = envs
+        self.num_envs, self.num_actions = envs.num_envs, envs.num_actions
+        self.obs_shape = envs.obs_shape
+
+    def reset(self) -> np.ndarray:
+        return self.envs.reset()
+
+    def step(self, actions: np.ndarray) -> Step:
+        step = self.envs.step(actions)
+        done = step.terminated | step.truncated
+        return step._replace(terminated=done, truncated=np.zeros_like(done))
+
+
+# `train_every` transitions are what came in since the last gradient steps. Without replay the
+# agent has only those. Sixteen poles are a mixture even so; one pole alone is a single stretch.
+NO_REPLAY = replace(dqn.CARTPOLE, replay_capacity=dqn.CARTPOLE.train_every)
+VARIANTS = {
+    CORRECT: {"config": dqn.CARTPOLE},
+    "no target network": {"config": replace(dqn.CARTPOLE, target_tau=1.0)},
+    "no replay": {"config": NO_REPLAY},
+    "one pole": {"config": dqn.CARTPOLE, "num_envs": 1},
+    "one pole, no replay": {"config": NO_REPLAY, "num_envs": 1},
+    "bootstraps through termination": {
+        "config": dqn.CARTPOLE,
+        "double_dqn_target": ignores_termination,
+    },
+    "truncation treated as termination": {
+        "config": dqn.CARTPOLE,
+        "wrap": TruncationAsTermination,
+    },
+}
+
+
+def measure(quick: bool) -> dict:
+    seeds = fresh_seeds(1 if quick else 5)
+    runs = [
+        {"variant": variant, **train_and_test(seed=seed, check_every=2000, **options)}
+        for seed in seeds
+        for variant, options in VARIANTS.items()
+    ]
+    return {"seeds": seeds, "runs": runs}
+
+
+def judge(result: dict) -> list[Goal]:
+    goals = []
+    for variant in VARIANTS:
+        returns = [run["return"] for run in result["runs"] if run["variant"] == variant]
+        solved = sum(r >= SOLVED for r in returns)
+        mean, worst = np.mean(returns), min(returns)
+        measured = f"{solved} of {len(returns)} solved, mean {mean:.0f}, worst {worst:.0f}"
+        correct = variant == CORRECT  # the only promise; the others are there to be seen
+        goals.append(
+            Goal(
+                f"DQN, CartPole-v1, {variant}: seeds solved",
+                f"at least {len(returns) - 1}" if correct else "reported",
+                measured,
+                solved >= len(returns) - 1 if correct else True,
+            )
+        )
+    return goals

@@ -1,0 +1,23 @@
+"""PPO on MinAtar/Breakout: five seeds, 100 greedy episodes each.
+
+Every seed trains with `ppo.BREAKOUT` for a fixed number of steps; the last policy is tested.
+"""
+
+from __future__ import annotations
+
+from benchmarks.harness import Goal
+from benchmarks.ppo.ppo_runs import goals, train_and_test
+from course_lib.rl import ppo
+
+ENV = "MinAtar/Breakout"
+
+
+def measure(quick: bool) -> dict:
+    seeds = list(range(200, 201 if quick else 205))
+    return {"seeds": seeds, "runs": [train_and_test(ENV, ppo.BREAKOUT, s, 100) for s in seeds]}
+
+
+def judge(result: dict) -> list[Goal]:
+    runs = result["runs"]
+    what = f"PPO, {ENV}: mean of 100 greedy episodes of the last policy"
+    return goals(runs, what, 10, needed=max(1, len(runs) - 1), limit=60)

@@ -1,0 +1,202 @@
+"""Which of PPO's details matter: each one taken out of the recipe, on two tasks; and known bugs.
+
+Every variant changes one thing and keeps the budget. CartPole-v1 trains with `ppo.CARTPOLE` cut to
+a third of its steps, since more would hide who learns late; InvertedDoublePendulum-v5 (two joined
+poles on a cart, a continuous force) with the recipe below.
+What counts is the last policy, played greedily in episodes that no seed trained on. `training` is
+the curve of the returns while sampling, `speed` its mean: high for what learns early.
+
+The goals only ask that the recipes themselves hold. What the others lose, if anything, is what the
+numbers are for; a detail that makes no difference here may make one elsewhere.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.dqn.dqn_cartpole import SOLVED, fresh_seeds
+from benchmarks.harness import Goal
+from course_lib.evaluation import bootstrap_interval, evaluate, iqm
+from course_lib.lessons.actor_critic import exercises as exercises_03
+from course_lib.lessons.ppo import exercises
+from course_lib.rl import ppo
+from course_lib.rl.agent import Agent, AgentConfig
+from course_lib.rl.envs import Envs, Step, make
+
+POLE, DOUBLE = "CartPole-v1", "InvertedDoublePendulum-v5"
+# Of at most 500; and of about 9360, the return of an episode in which the poles never fall.
+GOALS = {POLE: SOLVED, DOUBLE: 7500.0}
+RECIPE = "recipe"
+RECIPES = {
+    POLE: replace(ppo.CARTPOLE, total_steps=100_000),
+    DOUBLE: ppo.Config(
+        total_steps=60_000,
+        num_envs=8,
+        rollout_length=128,
+        epochs=10,
+        minibatch_size=256,
+        gamma=0.98,
+        lam=0.95,
+        learning_rate=1e-3,
+        scale_rewards=True,
+        agent=AgentConfig(log_std=-1.0, normalize_obs=True),
+    ),
+}
+TITLES = {RECIPE: "the recipe", "detail": "one detail changed", "bug": "one bug put in"}
+NEVER = 1e9  # a limit that nothing reaches
+
+
+def details(config: ppo.Config) -> dict[str, ppo.Config]:
+    """The recipe with one detail changed at a time."""
+    body = config.agent
+    found = {
+        "one epoch": replace(config, epochs=1),
+        "no clip": replace(config, clip=NEVER),
+        "no whitening of advantages": replace(config, whiten=False),
+        "no annealing of the learning rate": replace(config, anneal=False),
+        "lambda 1": replace(config, lam=1.0),
+        "no gradient clipping": replace(config, max_grad_norm=NEVER),
+        "PyTorch's initial weights": replace(config, agent=replace(body, orthogonal_init=False)),
+        "values clipped, too": replace(config, value_clip=0.2),
+        "one body for policy and value": replace(config, agent=replace(body, shared=True)),
+    }
+    if body.normalize_obs:
+        plain = replace(body, normalize_obs=False)
+        found["observations not normalised"] = replace(config, agent=plain)
+    if config.scale_rewards:
+        found["rewards not scaled"] = replace(config, scale_rewards=False)
+    return found
+
+
+def stale_ratio(logp: Tensor, old_logp: Tensor) -> Tensor:
+    """Recomputes the old log-probabilities with the present policy: the ratio is always 1."""
+    return torch.exp(logp - logp.detach())
+
+
+class ResetRowsCount:
+    """Environments that call every row valid: also the one after an end, which is a reset."""
+
+    def __init__(self, envs: Envs):
+        self.envs = envs
+        self.num_envs, self.num_actions = envs.num_envs, envs.num_actions
+        self.obs_shape, self.action_size = envs.obs_shape, envs.action_size
+
+    def reset(self) -> np.ndarray:
+        return self.envs.reset()
+
+    def step(self, actions: np.ndarray) -> Step:
+        step = self.envs.step(actions)
+        return step._replace(valid=np.ones_like(step.valid))
+
+
+def _surrogate(mistake: str) -> dict[str, Callable]:
+    wrong = exercises.clipped_surrogate.mistake(mistake)
+    return {"ppo_loss": partial(ppo.ppo_loss, clipped_surrogate=wrong)}
+
+
+BUGS = {
+    "sign forgotten": _surrogate("forgets the sign"),
+    "larger objective instead of the smaller": _surrogate("takes the larger"),
+    "clipped everywhere": _surrogate("clips everywhere"),
+    "ratio always 1": {"ppo_loss": partial(ppo.ppo_loss, probability_ratio=stale_ratio)},
+    "bootstraps through termination": {
+        "gae": exercises_03.gae.mistake("bootstraps through termination")
+    },
+    "truncation treated as termination": {
+        "gae": exercises_03.gae.mistake("treats truncation as termination")
+    },
+    "reset rows learned from": {"wrap": ResetRowsCount},
+}
+
+
+def train_and_test(
+    env: str,
+    config: ppo.Config,
+    seed: int,
+    adam_eps: float = 1e-5,
+    wrap: Callable[[Envs], Envs] = lambda envs: envs,
+    **parts: Callable,
+) -> dict:
+    """Train one agent, then play 50 greedy episodes with its last policy."""
+    envs = wrap(make(env, config.num_envs, seed))
+    agent = Agent(envs, config.agent, seed)
+    run = ppo.Run(agent, envs, config, seed)
+    run.optimizer.param_groups[0]["eps"] = adam_eps
+    start = time.perf_counter()
+    rows = list(ppo.train(agent, envs, config, seed, run=run, **parts))
+    seconds = time.perf_counter() - start
+    returns = evaluate(agent.act, make(env, 50, 10_000 + seed), 50)
+    training = np.array([row["return"] for row in rows])
+    kept = slice(None, None, max(1, len(rows) // 40))
+    return {
+        "seed": seed,
+        "return": round(float(returns.mean()), 1),
+        "speed": round(float(np.nanmean(training)), 1),
+        "seconds": round(seconds, 1),
+        "kl": round(float(np.mean([row["kl"] for row in rows])), 4),
+        "clipped": round(float(np.mean([row["clipped"] for row in rows])), 4),
+        "explained": round(rows[-1]["explained"], 3),
+        "steps": [int(row["steps"]) for row in rows[kept]],
+        "training": [None if np.isnan(x) else round(float(x), 1) for x in training[kept]],
+    }
+
+
+def variants() -> list[tuple[str, str, str, dict]]:
+    """Everything that is run: task, "recipe", "detail" or "bug", its name, its settings."""
+    found = []
+    for env, config in RECIPES.items():
+        found.append((env, RECIPE, RECIPE, {"config": config}))
+        for name, changed in details(config).items():
+            found.append((env, "detail", name, {"config": changed}))
+        eps = {"config": config, "adam_eps": 1e-8}
+        found.append((env, "detail", "Adam's epsilon 1e-8", eps))
+    for name, parts in BUGS.items():
+        found.append((POLE, "bug", name, {"config": RECIPES[POLE], **parts}))
+    return found
+
+
+def measure(quick: bool) -> dict:
+    seeds = fresh_seeds(1 if quick else 5)
+    runs = []
+    for seed in seeds:
+        for env, kind, name, options in variants():
+            run = train_and_test(env, seed=seed, **options)
+            runs.append({"env": env, "kind": kind, "variant": name, **run})
+            print(seed, env, name, run["return"], run["speed"], run["seconds"], flush=True)
+    return {"seeds": seeds, "runs": runs}
+
+
+def judge(result: dict) -> list[Goal]:
+    goals = []
+    for env, goal in GOALS.items():
+        for kind in (RECIPE, "detail", "bug"):
+            names = [name for e, k, name, _ in variants() if (e, k) == (env, kind)]
+            if not names:
+                continue
+            words, held, tried = [], 0, 0
+            for name in names:
+                runs = [r for r in result["runs"] if (r["env"], r["variant"]) == (env, name)]
+                returns = [run["return"] for run in runs]
+                held, tried = sum(x >= goal for x in returns), len(returns)
+                low, high = bootstrap_interval(returns, iqm)
+                words.append(f"{name} {held} (IQM {iqm(returns):.0f} [{low:.0f}, {high:.0f}])")
+            # The recipe is the only promise; the others are there to be seen.
+            least = max(1, tried - 1)
+            promised = kind == RECIPE
+            goals.append(
+                Goal(
+                    f"PPO, {env}, {TITLES[kind]}: seeds of {tried} whose last policy reaches "
+                    f"{goal:.0f}",
+                    f"at least {least}" if promised else "reported",
+                    "; ".join(words),
+                    held >= least if promised else True,
+                )
+            )
+    return goals

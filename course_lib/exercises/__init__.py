@@ -1,1 +1,0 @@
-"""One file per lesson: each exercise with its reference, its cases and its named mistakes."""

@@ -1,0 +1,24 @@
+"""One room per lesson: its exercises, its widget, and what no other lesson uses.
+
+The classroom does not know the lessons. Importing any of them hands it the look-up below, so that
+`@exercise("dqn.td_target")` finds `td_target` in `lessons/dqn/exercises.py`.
+"""
+
+import importlib
+from pathlib import Path
+
+from course_lib.classroom.check import Exercise
+from course_lib.classroom.exercise import set_look_up
+
+NAMES = sorted(path.parent.name for path in Path(__file__).parent.glob("*/exercises.py"))
+
+
+def exercises_of(lesson: str) -> dict[str, Exercise]:
+    """The exercises of a lesson in the order in which its file defines them."""
+    if lesson not in NAMES:
+        raise KeyError(f"no lesson named {lesson!r}; there are: {', '.join(NAMES)}")
+    module = importlib.import_module(f"course_lib.lessons.{lesson}.exercises")
+    return {name: value for name, value in vars(module).items() if isinstance(value, Exercise)}
+
+
+set_look_up(exercises_of)

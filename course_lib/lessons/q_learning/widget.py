@@ -1,0 +1,227 @@
+"""Widgets of lesson 01: Bellman backups step by step, and the same map learned from episodes.
+
+Both stand on FrozenLake and draw its sixteen values with the best actions as arrows. Their
+methods are plain functions; buttons and sliders call them, and so can you.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from course_lib.classroom import live, plots
+from course_lib.rl import q_learning as tabular
+
+
+class BellmanExplorer:
+    """Value iteration on FrozenLake, one sweep at a time, with the discount under your finger.
+
+    `backup` is the function at work: pass your own to try it.
+    """
+
+    def __init__(
+        self,
+        gamma: float = 0.95,
+        slippery: bool = True,
+        backup: Callable = tabular.bellman_backup,
+    ):
+        env = gymnasium.make("FrozenLake-v1", is_slippery=slippery)
+        self.model = tabular.tabular_model(env)
+        self.backup = backup
+        self.gamma = gamma
+        self.reset()
+
+    def reset(self) -> str:
+        """Forget everything: all values are zero."""
+        self.sweeps = 0
+        self.change = 0.0  # the largest change of a value in the last sweep
+        self.values = np.zeros(len(self.model.rewards))
+        return repr(self)
+
+    def sweep(self, times: int = 1) -> str:
+        """Back every state up once, `times` times over, and return the summary."""
+        for _ in range(times):
+            values = self.q().max(axis=1)
+            self.change = float(np.abs(values - self.values).max())
+            self.values = values
+            self.sweeps += 1
+        return repr(self)
+
+    def set(self, gamma: float) -> str:
+        """Choose another discount and do the same number of sweeps again, from zero."""
+        if not 0 <= gamma <= 1:
+            raise ValueError(f"gamma must lie in [0, 1], got {gamma}")
+        self.gamma, sweeps = gamma, self.sweeps
+        self.reset()
+        return self.sweep(sweeps)
+
+    def q(self) -> np.ndarray:
+        """The backup of the values as they stand, (16, 4)."""
+        return self.backup(self.model.transitions, self.model.rewards, self.values, self.gamma)
+
+    def __repr__(self) -> str:
+        known = int((self.values > 0).sum())
+        sweeps = "1 sweep" if self.sweeps == 1 else f"{self.sweeps} sweeps"
+        return (
+            f"{sweeps} with gamma {self.gamma:.2f}: {known} of 11 squares know of the goal, the "
+            f"start is worth {self.values[0]:.3f}, the last sweep changed a value by "
+            f"{self.change:.3f} at most."
+        )
+
+    def png(self) -> bytes:
+        """The map as PNG bytes."""
+        return _map(self.values, tabular.epsilon_greedy(self.q().round(9), 0.0), (0.0, 1.0))
+
+    def widget(self) -> Any:
+        """The live form: three buttons, one slider, the map and one sentence."""
+        import ipywidgets as widgets
+
+        slider = widgets.FloatSlider(
+            value=self.gamma, min=0.0, max=1.0, step=0.01, description="gamma"
+        )
+        slider.layout.width = "30em"
+        actions = {
+            "one sweep": lambda: self.sweep(1),
+            "ten sweeps": lambda: self.sweep(10),
+            "reset": self.reset,
+        }
+        return _box(self, actions, {slider: lambda value: self.set(value)})
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return live.bundle(self, repr(self), png=self.png())
+
+
+class QLearningExplorer:
+    """The same lake without its model: Q-learning from episodes, with alpha and epsilon to drag.
+
+    `target`, `policy` and `update` are the functions at work: pass your own to try them.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.2,
+        epsilon: float = 1.0,
+        gamma: float = 0.95,
+        seed: int = 0,
+        slippery: bool = True,
+        *,
+        target: Callable = tabular.q_learning_target,
+        policy: Callable = tabular.epsilon_greedy,
+        update: Callable = tabular.q_update,
+    ):
+        self.env = gymnasium.make("FrozenLake-v1", is_slippery=slippery)
+        self.exact = tabular.value_iteration(tabular.tabular_model(self.env), gamma)
+        self.settings = {"alpha": alpha, "epsilon": epsilon}
+        self.gamma, self.seed = gamma, seed
+        self.target, self.policy, self.update = target, policy, update
+        self.reset()
+
+    def reset(self) -> str:
+        """Forget everything, and start again with the same seed."""
+        self.q = np.zeros((16, 4))
+        self.played = self.reached = 0
+        # Not the seed alone: the lake draws its slips from that stream.
+        self.rng = np.random.default_rng((self.seed, 1))
+        self.env.reset(seed=self.seed)
+        return repr(self)
+
+    def set(self, **settings: float) -> str:
+        """Change alpha or epsilon for the episodes to come; what was learned stays."""
+        for name, value in settings.items():
+            if name not in self.settings:
+                raise ValueError(f"no setting {name!r}; there are: {', '.join(self.settings)}")
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must lie in [0, 1], got {value}")
+            self.settings[name] = value
+        return repr(self)
+
+    def episodes(self, count: int) -> str:
+        """Play and learn from that many episodes, and return the summary."""
+        q, alpha, epsilon = self.q, self.settings["alpha"], self.settings["epsilon"]
+        for _ in range(count):
+            state, _ = self.env.reset()
+            ended = False
+            while not ended:
+                action = int(self.rng.choice(4, p=self.policy(q[state], epsilon)))
+                next_state, reward, terminated, truncated, _ = self.env.step(action)
+                # Q-learning ignores the next action; 0 stands in for it.
+                goal = self.target(reward, terminated, q[next_state], 0, self.gamma)
+                q[state, action] = self.update(q[state, action], goal, alpha)
+                state, ended = next_state, terminated or truncated
+            self.played += 1
+            self.reached += reward > 0
+        return repr(self)
+
+    def error(self) -> float:
+        """The largest distance between a learned and an exact state value."""
+        return float(np.abs(self.q.max(axis=1) - self.exact.max(axis=1)).max())
+
+    def __repr__(self) -> str:
+        alpha, epsilon = self.settings["alpha"], self.settings["epsilon"]
+        return (
+            f"{self.played} episodes so far, {self.reached} reached the goal (alpha {alpha:.2f}, "
+            f"epsilon {epsilon:.2f}). The start seems worth {self.q[0].max():.3f}; exactly, it is "
+            f"{self.exact[0].max():.3f}. Largest error of a value: {self.error():.3f}."
+        )
+
+    def png(self) -> bytes:
+        """The map as PNG bytes, its colours on the scale of the exact values."""
+        best = tabular.epsilon_greedy(self.q, 0.0)
+        return _map(self.q.max(axis=1), best, (0.0, float(self.exact.max())))
+
+    def widget(self) -> Any:
+        """The live form: three buttons, two sliders, the map and one sentence."""
+        import ipywidgets as widgets
+
+        sliders = {}
+        for name, value in self.settings.items():
+            slider = widgets.FloatSlider(value=value, min=0.0, max=1.0, step=0.01, description=name)
+            slider.layout.width = "30em"
+            sliders[slider] = lambda value, name=name: self.set(**{name: value})
+        actions = {
+            "10 episodes": lambda: self.episodes(10),
+            "100 episodes": lambda: self.episodes(100),
+            "reset": self.reset,
+        }
+        return _box(self, actions, sliders)
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return live.bundle(self, repr(self), png=self.png())
+
+
+def _map(values: np.ndarray, policy: np.ndarray, limits: tuple[float, float]) -> bytes:
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    with rc_context(plots.STYLE):
+        figure = Figure(figsize=(5.6, 4.5), layout="constrained")
+        plots.value_map(
+            values, plots.FROZEN_LAKE, policy=policy, limits=limits, ax=figure.subplots()
+        )
+        return live.to_png(figure)
+
+
+def _box(
+    owner: Any, actions: Mapping[str, Callable[[], str]], sliders: Mapping[Any, Callable]
+) -> Any:
+    """Buttons in a row, sliders below, then the map and the sentence, redrawn by each of them."""
+    import ipywidgets as widgets
+
+    image = widgets.Image(value=owner.png(), format="png", layout={"width": "504px"})
+    words = widgets.HTML(repr(owner))
+
+    def show(sentence: str) -> None:
+        words.value = sentence
+        image.value = owner.png()
+
+    buttons = []
+    for name, action in actions.items():
+        button = widgets.Button(description=name)
+        button.on_click(lambda _, action=action: show(action()))
+        buttons.append(button)
+    for slider, action in sliders.items():
+        slider.observe(lambda change, action=action: show(action(change["new"])), "value")
+    return widgets.VBox([widgets.HBox(buttons), *sliders, image, words])

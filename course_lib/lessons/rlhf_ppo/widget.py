@@ -1,0 +1,211 @@
+"""The widget of lesson 08: the account of one reply, token by token.
+
+What each token cost (its log-ratio times beta), what the whole reply earned (the score, at its
+last token), what the critic expected, and the advantage that PPO learns from. Behind the controls
+are plain functions: `Account.choose`, `Account.write`, `Account.price`. The stored output carries
+the first reply as a table and as text.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+
+from course_lib.classroom import live, plots
+from course_lib.lm import losses
+from course_lib.lm.generate import Sampling
+from course_lib.lm.gpt import GPT
+from course_lib.rlhf import ppo
+from course_lib.rlhf.rollouts import Reward, collect
+from course_lib.worlds import concierge
+
+LARGEST_BETA = 0.5
+
+
+class Entry(NamedTuple):
+    """One token of the reply and what became of it; log-probabilities in nats, the rest points."""
+
+    word: str
+    logp: float  # under the policy
+    ref_logp: float  # under the reference
+    penalty: float  # -beta * (logp - ref_logp)
+    score: float  # of the whole reply, at its last token; 0 before
+    value: float  # what the critic expected before the token
+    advantage: float
+
+
+COLUMNS = {
+    "word": "token",
+    "logp": "log-prob., policy",
+    "ref_logp": "log-prob., reference",
+    "penalty": "KL price",
+    "score": "score",
+    "value": "value before",
+    "advantage": "advantage",
+}
+
+
+class Account:
+    """A question, a reply of the policy, and the account of its tokens."""
+
+    def __init__(
+        self,
+        policy: GPT,
+        critic: ppo.Critic,
+        reference: GPT,
+        reward: Reward,
+        questions: Sequence[str],
+        config: ppo.Config,
+    ):
+        self.policy, self.critic, self.reference = policy, critic, reference
+        self.reward, self.questions, self.config = reward, tuple(questions), config
+        self.beta = config.beta
+        self.draws = 0
+        self.choose(self.questions[0])
+
+    def choose(self, question: str) -> None:
+        """Ask this question and have one reply written."""
+        if question not in self.questions:
+            raise ValueError(
+                f"no question {question!r}; there are {len(self.questions)}, "
+                f"such as {self.questions[0]!r}"
+            )
+        self.question = question
+        self.write()
+
+    def price(self, beta: float) -> None:
+        """Another price of a nat, for the same reply."""
+        if not 0 <= beta <= LARGEST_BETA:
+            raise ValueError(f"beta must lie in [0, {LARGEST_BETA}], got {beta}")
+        self.beta = float(beta)
+
+    @torch.no_grad()
+    def write(self) -> None:
+        """Draw another reply to the same question."""
+        self.draws += 1
+        sampling = Sampling(
+            self.config.max_new_tokens,
+            self.config.temperature,
+            stop_tokens=(concierge.END_TOKEN,),
+        )
+        self.rollout = rollout = collect(
+            self.policy,
+            [concierge.prompt_tokens(self.question)],
+            self.reward,
+            sampling,
+            torch.Generator().manual_seed(self.draws),
+        )
+        texts = (rollout.tokens, rollout.valid_mask, rollout.response_mask)
+        self.ref_logp = losses.response_logp(self.reference, *texts, self.config.temperature)
+        self.values = self.critic(*texts[:2])
+
+    def entries(self) -> list[Entry]:
+        """The account of the present reply, computed by the functions that PPO trains with."""
+        rollout, config = self.rollout, self.config
+        mask = rollout.response_mask
+        scores = ppo.terminal_rewards(
+            rollout.rewards - config.missing_end * ~rollout.finished, mask
+        )
+        shaped = ppo.kl_shaped_rewards(scores, rollout.logp, self.ref_logp, mask, self.beta)
+        advantages = ppo.token_advantages(shaped, self.values, mask, config.gamma, config.lam)
+        columns = (rollout.logp, self.ref_logp, shaped - scores, scores, self.values, advantages)
+        return [
+            Entry(concierge.TOKENIZER.token(int(token)), *(float(x[0, t]) for x in columns))
+            for t, token in enumerate(rollout.tokens[0])
+            if mask[0, t]
+        ]
+
+    def summary(self) -> str:
+        """The sums in one sentence."""
+        entries = self.entries()
+        kl = sum(entry.logp - entry.ref_logp for entry in entries)
+        price, score = (sum(getattr(e, name) for e in entries) for name in ("penalty", "score"))
+        reply = concierge.reply_of(self.rollout.responses[0])
+        return (
+            f"{kl:+.2f} nats from the reference at {self.beta:g} points each: {price:+.2f}. "
+            f"Score {score:+.2f}, so the reply earns {score + price:+.2f}. "
+            f"Its true reward is {concierge.true_reward(self.question, reply):+.2f}."
+        )
+
+    def __repr__(self) -> str:
+        lines = [f"Guest: {self.question}", self.summary(), ""]
+        lines.append(
+            f"{'token':>10}" + "".join(f"{n.split('_')[0]:>11}" for n in Entry._fields[1:])
+        )
+        for word, *numbers in self.entries():
+            lines.append(f"{word:>10}" + "".join(f"{_signed(x):>11}" for x in numbers))
+        return "\n".join(lines)
+
+    def as_html(self) -> str:
+        """The same as a table; shades repeat what the signs of the numbers say."""
+        cell = "padding:2px 10px;text-align:right;font-variant-numeric:tabular-nums"
+        heads = "".join(f"<th style='{cell}'>{name}</th>" for name in COLUMNS.values())
+        rows = []
+        for entry in self.entries():
+            numbers = "".join(
+                f"<td style='{cell};background:{_shade(name, x)};color:#222'>{_signed(x)}</td>"
+                for name, x in zip(Entry._fields[1:], entry[1:], strict=True)
+            )
+            word = html.escape(entry.word)
+            rows.append(f"<tr><td style='{cell}'><b>{word}</b></td>{numbers}</tr>")
+        return (
+            f"<div style='max-width:60em;line-height:1.5'><b>Guest:</b> "
+            f"{html.escape(self.question)}<br>{html.escape(self.summary())}</div>"
+            f"<table style='border-collapse:collapse'><tr>{heads}</tr>{''.join(rows)}</table>"
+        )
+
+    def widget(self):
+        """The live form: a question, a button, the price of a nat, the table."""
+        import ipywidgets as widgets
+
+        wide = {"description_width": "6em"}
+        asked = widgets.Dropdown(
+            options=self.questions, value=self.question, description="question", style=wide
+        )
+        again = widgets.Button(description="Another reply", icon="refresh")
+        beta = widgets.FloatSlider(
+            value=self.beta, max=LARGEST_BETA, step=0.05, description="beta", style=wide
+        )
+        page = widgets.HTML(self.as_html())
+        for control in (asked, beta):
+            control.layout.width = "34em"
+
+        def show() -> None:
+            page.value = self.as_html()
+
+        def chosen(change) -> None:
+            self.choose(change["new"])
+            show()
+
+        def pressed(_) -> None:
+            self.write()
+            show()
+
+        def moved(change) -> None:
+            self.price(change["new"])
+            show()
+
+        asked.observe(chosen, "value")
+        beta.observe(moved, "value")
+        again.on_click(pressed)
+        return widgets.VBox([asked, widgets.HBox([again]), beta, page])
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return live.bundle(self, repr(self), rich=self.as_html())
+
+
+def _signed(value: float) -> str:
+    return "0" if abs(value) < 0.005 else f"{value:+.2f}"
+
+
+def _shade(name: str, value: float) -> str:
+    """Blue above 0 and orange below, stronger for larger numbers; white for log-probabilities."""
+    if name in ("logp", "ref_logp") or abs(value) < 0.005:
+        return "transparent" if name in ("logp", "ref_logp") else "#ffffff"
+    colour = plots.COLORS[0] if value > 0 else plots.COLORS[1]
+    strength = 0.1 + 0.5 * min(1.0, abs(value) / 2)
+    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(255 - (255 - part) * strength):02x}" for part in parts)

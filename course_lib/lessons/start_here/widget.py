@@ -1,0 +1,77 @@
+"""The widget of lesson 00: how far ahead a discount looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from course_lib.classroom import live
+from course_lib.rl.returns import discounted_return
+
+STEPS = 100
+
+
+class DiscountExplorer:
+    """A reward of 1 at each of 100 steps, and how much of it each discount lets through."""
+
+    def __init__(self, gamma: float = 0.9):
+        self.gamma = gamma
+
+    def weights(self) -> np.ndarray:
+        """What a reward of 1 at step t is worth today, (100,)."""
+        return self.gamma ** np.arange(STEPS)
+
+    def set(self, gamma: float) -> str:
+        """Choose another discount and return the summary."""
+        if not 0 <= gamma <= 1:
+            raise ValueError(f"gamma must lie in [0, 1], got {gamma}")
+        self.gamma = gamma
+        return repr(self)
+
+    def __repr__(self) -> str:
+        weights = self.weights()
+        total = discounted_return([1.0] * STEPS, self.gamma)
+        half = int(np.searchsorted(np.cumsum(weights), total / 2)) + 1
+        steps = "step" if half == 1 else f"{half} steps"
+        return (
+            f"gamma {self.gamma:.2f}: the return of 100 rewards is {total:.1f}. "
+            f"Half of it comes from the first {steps}. "
+            f"The last reward is worth {weights[-1]:.2g} today."
+        )
+
+    def figure(self):
+        """The weight of every step as bars."""
+        from matplotlib.figure import Figure
+
+        from course_lib.classroom.plots import COLORS
+
+        figure = Figure(figsize=(8, 2.8), layout="constrained")
+        ax = figure.subplots()
+        ax.bar(np.arange(STEPS), self.weights(), width=1.0, color=COLORS[0])
+        ax.set(xlabel="step t", ylabel="worth today, γᵗ", ylim=(0, 1.05), xlim=(-1, STEPS))
+        ax.spines[["top", "right"]].set_visible(False)
+        return figure
+
+    def widget(self):
+        """The live form: one slider, one picture, one sentence."""
+        import ipywidgets as widgets
+
+        image = widgets.Image(
+            value=live.to_png(self.figure()), format="png", layout={"max_width": "720px"}
+        )
+        words = widgets.Label(repr(self))
+        slider = widgets.FloatSlider(
+            value=self.gamma, min=0.0, max=1.0, step=0.01, description="gamma"
+        )
+        slider.layout.width = "30em"
+
+        def moved(change: Mapping) -> None:
+            words.value = self.set(change["new"])
+            image.value = live.to_png(self.figure())
+
+        slider.observe(moved, "value")
+        return widgets.VBox([slider, image, words])
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return live.bundle(self, repr(self), png=live.to_png(self.figure()))

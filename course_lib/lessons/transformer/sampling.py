@@ -1,0 +1,234 @@
+"""A widget of lesson 05: what temperature and top-p do to the next token, and to a text.
+
+Its methods are plain functions of the settings. The sliders call them; so can you, and so do the
+tests. The stored output carries the first setting as a picture and as text.
+"""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from course_lib.classroom import live, plots
+from course_lib.lm import generate, gpt
+
+LIMITS = {"temperature": (0.0, 2.0), "top_p": (0.05, 1.0), "seed": (0, 50)}
+SHOWN = 12  # tokens in the chart
+
+
+class Distribution(NamedTuple):
+    """The probabilities of the next token, all (V,)."""
+
+    model: Tensor  # as the model gives them: temperature 1, nothing left out
+    sampled: Tensor  # as they are drawn from
+
+
+def temperature(
+    model: gpt.GPT, tokenizer: Any, prompt: str, characters: int = 200
+) -> TemperatureExplorer:
+    """Sliders for temperature, top-p and seed; the next token's chances and a continuation.
+
+    `tokenizer` may be any of this course: it needs `encode` and `decode`.
+    """
+    return TemperatureExplorer(model, tokenizer, prompt, characters)
+
+
+class TemperatureExplorer:
+    """A model that goes on from a prompt, and the chances of the first token that it draws."""
+
+    def __init__(self, model: gpt.GPT, tokenizer: Any, prompt: str, characters: int = 200):
+        self.model, self.tokenizer, self.characters = model, tokenizer, characters
+        self.settings: dict[str, Any] = {
+            "prompt": prompt,
+            "temperature": 0.8,
+            "top_p": 1.0,
+            "seed": 0,
+        }
+        self.text = ""  # the continuation
+        self.set()
+
+    def set(self, **settings: Any) -> str:
+        """Change prompt, temperature, top_p or seed; return the new continuation."""
+        for name, value in settings.items():
+            if name not in self.settings:
+                raise ValueError(f"no setting {name!r}; there are: {', '.join(self.settings)}")
+            low, high = LIMITS.get(name, (None, None))
+            if low is not None and not low <= value <= high:
+                raise ValueError(f"{name} must lie in [{low:g}, {high:g}], got {value:g}")
+        chosen = self.settings | settings
+        if not chosen["prompt"]:
+            raise ValueError("the prompt is empty: give the model at least one character to go on")
+        self.tokenizer.encode(chosen["prompt"])  # raises where a character has no number
+        self.settings = chosen
+        self.text = self._continue()
+        return self.text
+
+    def _continue(self) -> str:
+        sampling = {
+            "temperature": self.settings["temperature"],
+            "top_p": self.settings["top_p"] if self.settings["top_p"] < 1 else None,
+        }
+        generator = torch.Generator().manual_seed(int(self.settings["seed"]))
+        read, half = self._tokens(), max(1, self.model.config.context // 2)
+        start = len(read)
+        while True:
+            # A model is good for the positions that it was trained on. Where they are used up it
+            # starts again from the later half of what it has.
+            window = read[-half:]
+            room = max(1, self.model.config.context - len(window))
+            limits = generate.Sampling(max_new_tokens=room, **sampling)
+            for token in generate.stream(self.model, torch.tensor(window), limits, generator):
+                read.append(token)
+                text = self.tokenizer.decode(read[start:])
+                if len(text) >= self.characters:
+                    return text[: self.characters]
+
+    def _tokens(self) -> list[int]:
+        return list(self.tokenizer.encode(self.settings["prompt"]))
+
+    @torch.no_grad()
+    def distribution(self) -> Distribution:
+        """What the model expects after the prompt, and what is left of it to draw from."""
+        tokens = torch.tensor([self._tokens()[-self.model.config.context :]])
+        last = self.model.hidden(tokens)[:, -1].contiguous()
+        logits = self.model.head(last)[0].float()
+        if self.settings["temperature"] == 0:
+            sampled = torch.zeros_like(logits)
+            sampled[logits.argmax()] = 1.0
+        else:
+            tempered = logits / self.settings["temperature"]
+            if self.settings["top_p"] < 1:
+                tempered = generate.top_p_filter(tempered, self.settings["top_p"])
+            sampled = tempered.softmax(dim=-1)
+        return Distribution(logits.softmax(dim=-1), sampled)
+
+    def summary(self) -> str:
+        """One sentence: how much choice these settings leave for the next token."""
+        model, sampled = self.distribution()
+        best = int(model.argmax())
+        bits = -(sampled * sampled.clamp(min=1e-30).log2()).sum().item()
+        prompt = self.settings["prompt"]
+        end = _visible(prompt if len(prompt) <= 24 else "…" + prompt[-20:])
+        return (
+            f"After “{end}” the model expects "
+            f"“{_visible(self.tokenizer.decode([best]))}” first of all ({model[best]:.0%}). At "
+            f"temperature {self.settings['temperature']:.2f} and top-p "
+            f"{self.settings['top_p']:.2f}, {int((sampled > 0).sum())} of {len(model)} tokens can "
+            f"be drawn; the draw is worth {abs(bits):.1f} bits."
+        )
+
+    def __repr__(self) -> str:
+        return f"{self.summary()}\n\n{self.settings['prompt']}{self.text}"
+
+    def figure(self, with_text: bool = False):
+        """The most probable next tokens: as the model has them, and as they are drawn."""
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+
+        text = (self.settings["prompt"] + self.text).strip("\n")
+        lines = _wrapped(text, 78) if with_text else []
+        with rc_context(plots.STYLE):
+            below = 0.21 * len(lines)
+            figure = Figure(figsize=(9.0, 3.6 + below), layout="constrained")
+            if not lines:
+                self._draw(figure.subplots())
+                return figure
+            ax, page = figure.subplots(2, 1, height_ratios=(3.6, below))
+            self._draw(ax)
+            page.set_axis_off()
+            look = {"family": "monospace", "fontsize": 11, "va": "top", "parse_math": False}
+            page.text(0, 1, "\n".join(lines), transform=page.transAxes, **look)
+            return figure
+
+    def _draw(self, ax) -> None:
+        model, sampled = self.distribution()
+        top = model.topk(min(SHOWN, len(model))).indices
+        place = np.arange(len(top))
+        left = {"color": plots.PALE, "edgecolor": plots.GREY, "label": "the model's"}
+        right = {"color": plots.COLORS[0], "label": "drawn from"}
+        ax.bar(place - 0.2, model[top].numpy(), width=0.4, **left)
+        ax.bar(place + 0.2, sampled[top].numpy(), width=0.4, **right)
+        names = [_visible(self.tokenizer.decode([int(token)])) for token in top]
+        turned = {"rotation": 35, "ha": "right"} if max(map(len, names)) > 5 else {}
+        ax.set_xticks(place, labels=names, parse_math=False, **turned)
+        highest = max(model.max(), sampled.max())
+        limit = next(limit for limit in (0.25, 0.5, 1.0, 2.0) if highest <= limit)
+        ax.set(ylim=(0, min(limit, 1) * 1.02), xlabel="next token", ylabel="probability")
+        ax.set_title(
+            f"temperature {self.settings['temperature']:.2f}, top-p {self.settings['top_p']:.2f}"
+        )
+        ax.grid(axis="x", visible=False)
+        ax.legend(loc="upper right")
+
+    def png(self, with_text: bool = False) -> bytes:
+        """The figure as PNG bytes."""
+        return live.to_png(self.figure(with_text))
+
+    def widget(self):
+        """The live form: a field for the prompt, three sliders, the chart and the continuation."""
+        import ipywidgets as widgets
+
+        image = widgets.Image(value=self.png(), format="png", layout={"max_width": "810px"})
+        words, page = widgets.HTML(html.escape(self.summary())), widgets.HTML(self.as_html())
+        look = {"continuous_update": False}
+        lines = min(8, self.settings["prompt"].count("\n") + 1)
+        controls = {
+            "prompt": widgets.Textarea(description="prompt", rows=lines, **look),
+            "temperature": widgets.FloatSlider(
+                min=0.0, max=2.0, step=0.05, description="temperature", **look
+            ),
+            "top_p": widgets.FloatSlider(min=0.05, max=1.0, step=0.05, description="top-p", **look),
+            "seed": widgets.IntSlider(min=0, max=50, description="seed", **look),
+        }
+
+        def changed(name: str) -> Callable[[Mapping], None]:
+            def update(change: Mapping) -> None:
+                try:
+                    self.set(**{name: change["new"]})
+                except ValueError as error:
+                    page.value = f"<b>{html.escape(str(error))}</b>"
+                    return
+                image.value, page.value = self.png(), self.as_html()
+                words.value = html.escape(self.summary())
+
+            return update
+
+        for name, control in controls.items():
+            control.style = {"description_width": "8em"}
+            control.layout.width = "34em"
+            control.value = self.settings[name]
+            control.observe(changed(name), "value")
+        return widgets.VBox([*controls.values(), image, words, page])
+
+    def as_html(self) -> str:
+        """Prompt and continuation, the prompt in bold."""
+        prompt, text = (
+            html.escape(part) for part in (self.settings["prompt"].lstrip("\n"), self.text)
+        )
+        style = "white-space:pre-wrap;font-family:monospace;line-height:1.4;max-width:80ch"
+        return f"<div style='{style}'><b>{prompt}</b>{text}</div>"
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        return live.bundle(self, repr(self), png=self.png(with_text=True))
+
+
+def _visible(text: str) -> str:
+    """A token with its blanks and line ends made visible."""
+    for sign, shown in ((" ", "␣"), ("\n", "↵"), ("\t", "⇥")):
+        text = text.replace(sign, shown)
+    return "".join(sign if sign.isprintable() else "·" for sign in text) or "·"
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` characters; line ends in the text are kept."""
+    return [
+        part
+        for line in text.expandtabs(4).split("\n")
+        for part in (textwrap.wrap(line, width, drop_whitespace=False) or [""])
+    ]
