@@ -8,10 +8,12 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -29,6 +31,43 @@ class Goal:
     goal: str
     measured: str
     met: bool
+
+
+def at_least(what: str, limit: float, value: float, measured: str = "", form: str = "g") -> Goal:
+    """The goal that ``value`` is at least ``limit``; ``measured`` says more than the number."""
+    return Goal(what, f">= {limit:{form}}", measured or f"{value:{form}}", bool(value >= limit))
+
+
+def at_most(what: str, limit: float, value: float, measured: str = "", form: str = "g") -> Goal:
+    """The goal that ``value`` is at most ``limit``; ``measured`` says more than the number."""
+    return Goal(what, f"<= {limit:{form}}", measured or f"{value:{form}}", bool(value <= limit))
+
+
+def reported(what: str, measured: str) -> Goal:
+    """A number that promises nothing: it is there to be seen."""
+    return Goal(what, "reported", measured, True)
+
+
+def over_seeds(values: Sequence[float], form: str = ".2f", statistic: Callable = np.mean) -> str:
+    """The statistic over seeds and its 95 % interval: "5.29 [4.82, 6.04]"."""
+    from course_lib.evaluation import bootstrap_interval
+
+    low, high = bootstrap_interval(values, statistic)
+    return f"{statistic(values):{form}} [{low:{form}}, {high:{form}}]"
+
+
+def by(runs: Sequence[dict], *keys: str) -> dict:
+    """Runs sorted into lists by the value of one key, or by the tuple of several, in order."""
+    groups: dict = {}
+    for run in runs:
+        name = run[keys[0]] if len(keys) == 1 else tuple(run[key] for key in keys)
+        groups.setdefault(name, []).append(run)
+    return groups
+
+
+def fresh_seeds(count: int) -> list[int]:
+    """Seeds that no setting was chosen on: the recipes were tuned on seeds below 200."""
+    return list(range(200, 200 + count))
 
 
 @dataclass

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.harness import Goal
+from benchmarks.harness import Goal, fresh_seeds
 from course_lib.evaluation import evaluate
 from course_lib.rl import dqn
 from course_lib.rl.envs import Envs, make
@@ -67,11 +67,6 @@ def train_and_test(
     if check_every:
         result |= {"seconds_to_first_475": first, "greedy": curve}
     return result | {"q": round(row["q"], 1), "steps": steps, "training": train_returns}
-
-
-def fresh_seeds(count: int) -> list[int]:
-    """Seeds that no setting was chosen on: the recipe was tuned on seeds below 200."""
-    return list(range(200, 200 + count))
 
 
 def measure(quick: bool) -> dict:

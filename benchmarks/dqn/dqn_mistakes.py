@@ -13,8 +13,8 @@ from dataclasses import replace
 import numpy as np
 from torch import Tensor
 
-from benchmarks.dqn.dqn_cartpole import SOLVED, fresh_seeds, train_and_test
-from benchmarks.harness import Goal
+from benchmarks.dqn.dqn_cartpole import SOLVED, train_and_test
+from benchmarks.harness import Goal, fresh_seeds
 from course_lib.rl import dqn
 from course_lib.rl.envs import Envs, Step
 

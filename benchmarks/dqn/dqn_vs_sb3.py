@@ -16,8 +16,8 @@ import time
 
 import numpy as np
 
-from benchmarks.dqn.dqn_cartpole import SOLVED, fresh_seeds, train_and_test
-from benchmarks.harness import Goal
+from benchmarks.dqn.dqn_cartpole import SOLVED, train_and_test
+from benchmarks.harness import Goal, fresh_seeds
 from course_lib.evaluation import evaluate
 from course_lib.rl import dqn
 from course_lib.rl.envs import make

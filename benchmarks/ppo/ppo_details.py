@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.dqn.dqn_cartpole import SOLVED, fresh_seeds
-from benchmarks.harness import Goal
+from benchmarks.dqn.dqn_cartpole import SOLVED
+from benchmarks.harness import Goal, fresh_seeds
 from course_lib.evaluation import bootstrap_interval, evaluate, iqm
 from course_lib.lessons.actor_critic import exercises as exercises_03
 from course_lib.lessons.ppo import exercises

@@ -19,8 +19,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from benchmarks.dqn.dqn_cartpole import fresh_seeds
-from benchmarks.harness import Clock, Goal
+from benchmarks.harness import Clock, Goal, fresh_seeds
 from course_lib.rl import q_learning as tabular
 from course_lib.rl.q_learning import Config
 

@@ -18,8 +18,7 @@ from collections.abc import Callable
 import gymnasium
 import numpy as np
 
-from benchmarks.dqn.dqn_cartpole import fresh_seeds
-from benchmarks.harness import Clock, Goal
+from benchmarks.harness import Clock, Goal, fresh_seeds
 from course_lib.evaluation import bootstrap_interval
 from course_lib.rl import q_learning as tabular
 from course_lib.world_models import dyna

@@ -23,8 +23,7 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from benchmarks.dqn.dqn_cartpole import fresh_seeds
-from benchmarks.harness import Goal
+from benchmarks.harness import Goal, fresh_seeds
 from benchmarks.world_models.mpc import CARTPOLE, PENDULUM, kept
 from course_lib.evaluation import bootstrap_interval
 from course_lib.rl.envs import make

@@ -22,8 +22,7 @@ from types import ModuleType
 
 import numpy as np
 
-from benchmarks.dqn.dqn_cartpole import fresh_seeds
-from benchmarks.harness import ROOT, Clock, Goal
+from benchmarks.harness import ROOT, Clock, Goal, fresh_seeds
 from course_lib.evaluation import bootstrap_interval, evaluate
 from course_lib.rl import dqn, ppo
 from course_lib.rl.agent import Agent, AgentConfig

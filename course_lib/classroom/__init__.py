@@ -1,15 +1,16 @@
 """For people: exercises, quizzes, progress bars, plots and videos in the notebook.
 
-    from course_lib.classroom import exercise, plots, progress, quiz, track, video
+    from course_lib.classroom import exercise, plots, progress, quiz, track, use, video
 
-The functions `exercise`, `quiz` and `track` share their names with the modules that define them.
-Importing them here, after their modules, makes the name in this package mean the function; the
-modules stay reachable as `from course_lib.classroom.track import ...`. `plots`, `video` and
-`widgets` are modules, loaded when you import them.
+The functions `exercise`, `quiz`, `track` and `use` share their names with their modules. Importing
+them here, after their modules, makes the name in this package mean the function; the modules stay
+reachable as `from course_lib.classroom.track import ...`. `plots` and `video` are modules, loaded
+when you import them.
 """
 
 from course_lib.classroom.exercise import exercise, progress
 from course_lib.classroom.quiz import Quiz, quiz
 from course_lib.classroom.track import History, track
+from course_lib.classroom.use import use
 
-__all__ = ["History", "Quiz", "exercise", "progress", "quiz", "track"]
+__all__ = ["History", "Quiz", "exercise", "progress", "quiz", "track", "use"]

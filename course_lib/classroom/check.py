@@ -19,8 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from course_lib.classroom import stub
+from course_lib.classroom import edits, stub
 from course_lib.classroom.compare import difference, same, show
+from course_lib.classroom.use import StandIn
 
 SECONDS = 5.0  # for all cases of one check; the references take milliseconds
 
@@ -51,18 +52,28 @@ class Exercise:
 
     `cases` maps a random generator to a list of cases: some worked out by hand, the others
     drawn at random with their answers computed another way than the reference computes them.
+    `edits` are mistakes that change a few words of the reference, as text: see `edits`. They come
+    before the other `mistakes`.
     """
 
     reference: Callable
     cases: Callable[[np.random.Generator], list[Case]]
-    mistakes: tuple[Mistake, ...]
-    hints: tuple[str, ...]
+    mistakes: tuple[Mistake, ...] = ()
+    hints: tuple[str, ...] = ()
+    edits: str = ""
 
-    def mistake(self, name: str) -> Callable:
-        """The wrong function of that name, to watch what it does to a training run."""
+    def __post_init__(self) -> None:
+        edited = [
+            Mistake(edit.name, edits.apply(self.reference, edit), edit.hint)
+            for edit in edits.read(self.edits)
+        ]
+        object.__setattr__(self, "mistakes", (*edited, *self.mistakes))
+
+    def mistake(self, name: str) -> StandIn:
+        """The wrong function of that name, to `use` in a training run and watch what it does."""
         for known in self.mistakes:
             if known.name == name:
-                return known.function
+                return StandIn(self.reference, known.function)
         raise KeyError(f"no mistake named {name!r}; there are: {[m.name for m in self.mistakes]}")
 
 

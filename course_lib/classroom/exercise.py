@@ -40,6 +40,11 @@ class Checked:
     def status(self) -> str:
         return self.verdict.status
 
+    @property
+    def reference(self) -> Callable:
+        """The library's function, whose place this one takes in `use`."""
+        return self.exercise.reference
+
     def hint(self, number: int | None = None) -> None:
         """Show the next hint, or hint `number` (counted from 1); each says more than the last."""
         total = len(self.exercise.hints)

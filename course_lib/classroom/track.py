@@ -12,12 +12,14 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from course_lib.classroom.front_end import in_notebook
+from course_lib.classroom.use import Replacement
+from course_lib.classroom.use import use as in_place
 
 _DRAW_EVERY = 0.2  # seconds between two pictures of the progress
 _DRAW_SHARE = 0.005  # drawing may take this share of the run at most
@@ -127,6 +129,7 @@ def track(
     seconds: float | None = None,
     show: Sequence[str] = ("return", "loss"),
     label: str = "Training",
+    use: Sequence[Replacement | Mapping[Callable, Callable]] = (),
 ) -> History:
     """Pull a training generator to its end and return its `History`.
 
@@ -142,6 +145,8 @@ def track(
         seconds: time budget. The update in which it runs out is completed.
         show: the metrics beside the bar; the first one gets a sparkline.
         label: name of the run, used in the bar and in plots.
+        use: your functions, or mistakes, that the library calls instead of its own until this
+            run ends; see `use`. What the generator did before this call it did without them.
     """
     if seconds is not None and seconds <= 0:
         raise ValueError(f"seconds must be positive, got {seconds}")
@@ -150,11 +155,12 @@ def track(
     progress = _Progress(total_steps, seconds, tuple(show), label)
     stopped = "finished"
     try:
-        for record in updates:
-            progress.add(record)
-            if seconds is not None and progress.elapsed >= seconds:
-                stopped = "time budget"
-                break
+        with in_place(*use):
+            for record in updates:
+                progress.add(record)
+                if seconds is not None and progress.elapsed >= seconds:
+                    stopped = "time budget"
+                    break
     except KeyboardInterrupt:
         stopped = "interrupted"
     except BaseException:

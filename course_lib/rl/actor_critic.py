@@ -24,7 +24,7 @@ from course_lib.rl import returns
 from course_lib.rl.agent import Agent, AgentConfig
 from course_lib.rl.distributions import Categorical
 from course_lib.rl.envs import Envs
-from course_lib.rl.ppo import masked_mean, value_loss
+from course_lib.rl.losses import masked_mean, value_loss
 from course_lib.rl.rollout import Collector, Rollout
 
 

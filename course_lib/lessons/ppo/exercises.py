@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from course_lib.classroom.check import Case, Exercise, Mistake
-from course_lib.rl import distributions, ppo
+from course_lib.rl import distributions, losses
 
 
 def _row(*numbers: float) -> Tensor:
@@ -42,7 +42,7 @@ def _ratio_cases(rng: np.random.Generator) -> list[Case]:
 
 
 probability_ratio = Exercise(
-    reference=ppo.probability_ratio,
+    reference=losses.probability_ratio,
     cases=_ratio_cases,
     mistakes=(
         Mistake(
@@ -111,7 +111,7 @@ def _surrogate_cases(rng: np.random.Generator) -> list[Case]:
 
 
 clipped_surrogate = Exercise(
-    reference=ppo.clipped_surrogate,
+    reference=losses.clipped_surrogate,
     cases=_surrogate_cases,
     mistakes=(
         Mistake(
@@ -243,7 +243,7 @@ def _learns_from_the_old(values, targets, old_values, clip):
 
 
 value_loss = Exercise(
-    reference=ppo.value_loss,
+    reference=losses.value_loss,
     cases=_value_cases,
     mistakes=(
         Mistake(
@@ -321,7 +321,7 @@ def _kl_cases(rng: np.random.Generator) -> list[Case]:
 
 
 approx_kl = Exercise(
-    reference=ppo.approx_kl,
+    reference=losses.approx_kl,
     cases=_kl_cases,
     mistakes=(
         Mistake(

@@ -1,0 +1,69 @@
+"""Wrong answers that no exercise of this lesson names, which its checks refuse all the same."""
+
+import math
+
+import torch
+
+from course_lib.rl.ppo import whiten
+
+
+def bits(x):
+    return x / math.log(2)
+
+
+def _shift(x):
+    return torch.cat([torch.zeros_like(x[:, :1]), x[:, :-1]], dim=1)
+
+
+def _token_logp(logits, tokens):
+    logp = logits[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
+    return torch.cat([torch.zeros_like(logp[:, :1]), logp], dim=1)
+
+
+def _last(mask):
+    column = torch.arange(mask.shape[1])
+    return torch.where(mask.bool(), column, -1).amax(1, keepdim=True)
+
+
+UNFORESEEN = {
+    "token_logp": {
+        "in bits": lambda logits, tokens, mask: bits(_token_logp(logits, tokens)).masked_fill(
+            ~mask.bool(), 0
+        ),
+        "running total": lambda logits, tokens, mask: (
+            _token_logp(logits, tokens).masked_fill(~mask.bool(), 0).cumsum(1) * mask
+        ),
+        "best token": lambda logits, tokens, mask: _shift(
+            logits.log_softmax(-1).amax(-1)
+        ).masked_fill(~mask.bool(), 0),
+    },
+    "terminal_rewards": {
+        "at the first and the last": lambda scores, mask: torch.where(
+            (torch.arange(mask.shape[1]) == _last(mask))
+            | (torch.arange(mask.shape[1]) == mask.int().argmax(1, keepdim=True)),
+            scores[:, None],
+            0.0,
+        ),
+        "per token of the response": lambda scores, mask: torch.where(
+            torch.arange(mask.shape[1]) == _last(mask),
+            (scores / mask.sum(1).clamp(min=1))[:, None],
+            0.0,
+        ),
+    },
+    "kl_shaped_rewards": {
+        "half of it": lambda r, logp, ref, mask, beta: r - 0.5 * beta * (logp - ref) * mask,
+        "only where it costs": lambda r, logp, ref, mask, beta: (
+            r - beta * (logp - ref).clamp(min=0) * mask
+        ),
+        "starts with the second token": lambda r, logp, ref, mask, beta: (
+            r - beta * (logp - ref) * (mask & _shift(mask.int()).bool())
+        ),
+    },
+    "whiten_advantages": {
+        "twice the deviation": lambda a, mask: (whiten(a, mask) / 2).masked_fill(~mask.bool(), 0),
+        "outliers cut": lambda a, mask: whiten(a, mask).clamp(-1, 1).masked_fill(~mask.bool(), 0),
+        "the median for the mean": lambda a, mask: (
+            whiten(a, mask) - whiten(a, mask)[mask.bool()].median()
+        ).masked_fill(~mask.bool(), 0),
+    },
+}
