@@ -19,7 +19,6 @@ LESSON = Path(__file__).parent / "lesson"
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 STEPS = PAGE.split("## A lesson in one sitting")[1].split("\n## ")[0]
 COMMANDS = "".join(re.findall(r"```bash\n(.*?)```", STEPS, re.DOTALL)).splitlines()
-UNFORESEEN = re.search(r"```python\n(.*?)```", STEPS, re.DOTALL)[1]
 PLAN = re.search(r"```markdown\n(.*?)```", STEPS, re.DOTALL)[1]
 FILES = [path for path in LESSON.rglob("*") if path.suffix in (".py", ".ipynb")]
 SOURCES = [path for path in FILES if path.name != "__init__.py"]
@@ -27,14 +26,13 @@ SOURCES = [path for path in FILES if path.name != "__init__.py"]
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """The project without its lessons, and the two places where a lesson adds to a file."""
+    """The project without its lessons, and the place where a lesson adds to a file."""
     here = tmp_path_factory.mktemp("project") / "course"
     skipped = shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__")
     shutil.copytree(ROOT, here, ignore=skipped)
     for folder in ("notebooks", "slides"):
         for path in (here / folder).glob("*.ipynb"):
             path.unlink()
-    _replace(here / "tests" / "lessons" / "unforeseen.py", r"\}\n\Z", f"{UNFORESEEN}}}\n")
     _replace(here / "slides" / "README.md", "<!-- /timing -->", f"{PLAN}\n<!-- /timing -->")
     return here
 
@@ -80,13 +78,13 @@ def test_the_numbers_of_the_example_are_those_that_the_page_states():
 
 
 def test_the_excerpts_are_those_of_the_example():
-    excerpts = re.findall(r"```python\n(.*?)```", PAGE.replace(UNFORESEEN, ""), re.DOTALL)
+    excerpts = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     texts = [path.read_text(encoding="utf-8") for path in SOURCES if path.suffix == ".py"]
     for path in SOURCES:
         if path.suffix == ".ipynb":
             texts += [cell.source + "\n" for cell in nbformat.read(path, as_version=4).cells]
     excerpts = [excerpt for excerpt in excerpts if excerpt.strip()]
-    assert len(excerpts) == 3
+    assert len(excerpts) == 4
     for excerpt in excerpts:
         assert any(excerpt in text for text in texts), excerpt
 

@@ -23,23 +23,16 @@ def _mean_cases(rng: np.random.Generator) -> list[Case]:
 updated_mean = Exercise(
     reference=bandits.updated_mean,
     cases=_mean_cases,
-    mistakes=(
-        Mistake(
-            "takes the last reward",
-            lambda mean, count, reward: reward,
-            "You forgot everything but the last reward. Move the mean only a part of the way.",
-        ),
-        Mistake(
-            "counts one too many",
-            lambda mean, count, reward: mean + (reward - mean) / (count + 1),
-            "`count` already counts this reward: divide by `count`, not by `count + 1`.",
-        ),
-        Mistake(
-            "averages old and new",
-            lambda mean, count, reward: (mean + reward) / 2,
-            "You gave the new reward as much weight as all others together: its weight is 1/count.",
-        ),
-    ),
+    edits="""
+    takes the last reward: `mean + (reward - mean) / count` becomes `reward`.
+        You forgot everything but the last reward. Move the mean only a part of the way.
+
+    counts one too many: `/ count` becomes `/ (count + 1)`.
+        `count` already counts this reward: divide by `count`, not by `count + 1`.
+
+    averages old and new: `mean + (reward - mean) / count` becomes `(mean + reward) / 2`.
+        You gave the new reward as much weight as all others together: its weight is 1/count.
+    """,
     hints=(
         "The old mean stands for `count - 1` rewards, the new reward for one.",
         "`mean + (reward - mean) / count`",
@@ -58,33 +51,19 @@ def _bonus_cases(rng: np.random.Generator) -> list[Case]:
     ]
 
 
-def _bonus(counts, pulls, width, *, two=2.0, root=True, wide=True):
-    counts = np.asarray(counts, dtype=float)
-    inside = two * np.log(pulls) / np.maximum(counts, 1)
-    bonus = (width if wide else 1.0) * (np.sqrt(inside) if root else inside)
-    return np.where(counts > 0, bonus, np.inf)
-
-
 confidence_bonus = Exercise(
     reference=bandits.confidence_bonus,
     cases=_bonus_cases,
-    mistakes=(
-        Mistake(
-            "no root",
-            lambda counts, pulls, width: _bonus(counts, pulls, width, root=False),
-            "The root is missing: what is not known of a mean shrinks with the root of the count.",
-        ),
-        Mistake(
-            "no two",
-            lambda counts, pulls, width: _bonus(counts, pulls, width, two=1.0),
-            "Under the root stands *twice* the logarithm.",
-        ),
-        Mistake(
-            "no width",
-            lambda counts, pulls, width: _bonus(counts, pulls, width, wide=False),
-            "You left out `width`: at width 0 nothing may be added.",
-        ),
-    ),
+    edits="""
+    no root: `np.sqrt(2 * np.log(pulls) / np.maximum(counts, 1))`
+        becomes `(2 * np.log(pulls) / np.maximum(counts, 1))`.
+        The root is missing: what is not known of a mean shrinks with the root of the count.
+
+    no two: `2 * np.log` becomes `np.log`. Under the root stands *twice* the logarithm.
+
+    no width: `width * np.sqrt` becomes `np.sqrt`.
+        You left out `width`: at width 0 nothing may be added.
+    """,
     hints=(
         "`np.where(counts > 0, ..., np.inf)` treats the arms that were never pulled.",
         "`width * np.sqrt(2 * np.log(pulls) / np.maximum(counts, 1))` for all others.",
@@ -106,23 +85,15 @@ def _choice_cases(rng: np.random.Generator) -> list[Case]:
 choose = Exercise(
     reference=bandits.choose,
     cases=_choice_cases,
-    mistakes=(
-        Mistake(
-            "ignores the bonus",
-            lambda means, bonus: int(np.argmax(means)),
-            "You looked at the means alone, so an arm that was unlucky once is never tried again.",
-        ),
-        Mistake(
-            "ignores the means",
-            lambda means, bonus: int(np.argmax(bonus)),
-            "You looked at the bonus alone, so the arms are pulled in turn, good or bad.",
-        ),
-        Mistake(
-            "takes the worst",
-            lambda means, bonus: int(np.argmin(means + bonus)),
-            "That is the *smallest* sum.",
-        ),
-    ),
+    edits="""
+    ignores the bonus: `means + bonus` becomes `means`.
+        You looked at the means alone, so an arm that was unlucky once is never tried again.
+
+    ignores the means: `means + bonus` becomes `bonus`.
+        You looked at the bonus alone, so the arms are pulled in turn, good or bad.
+
+    takes the worst: `argmax` becomes `argmin`. That is the *smallest* sum.
+    """,
     hints=("`np.argmax` gives the index of the largest entry.", "`int(np.argmax(means + bonus))`"),
 )
 
@@ -141,17 +112,15 @@ def _regret_cases(rng: np.random.Generator) -> list[Case]:
 regret = Exercise(
     reference=bandits.regret,
     cases=_regret_cases,
+    edits="""
+    sums the gaps: `float(counts @ (chances.max() - chances))`
+        becomes `float((chances.max() - chances).sum())`.
+        You added each gap once. Every pull of an arm loses its gap: weight them by `counts`.
+
+    counts the rewards: `(chances.max() - chances)` becomes `chances`.
+        That is the reward that was earned. Regret is what the best arm would have added.
+    """,
     mistakes=(
-        Mistake(
-            "sums the gaps",
-            lambda chances, counts: float((chances.max() - chances).sum()),
-            "You added each gap once. Every pull of an arm loses its gap: weight them by `counts`.",
-        ),
-        Mistake(
-            "counts the rewards",
-            lambda chances, counts: float(counts @ chances),
-            "That is the reward that was earned. Regret is what the best arm would have added.",
-        ),
         Mistake(
             "per pull",
             lambda chances, counts: float(counts @ (chances.max() - chances) / max(sum(counts), 1)),
