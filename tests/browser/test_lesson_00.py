@@ -20,7 +20,7 @@ def test_runs_untouched_without_an_error(lesson):
 
 def test_slider_changes_the_sentence(lesson):
     cell = lesson.cell(lesson.find("DiscountExplorer(gamma=0.9)"))
-    sentence = cell.locator(".widget-label").filter(has_text="Half of it")
+    sentence = cell.locator(".widget-html-content").filter(has_text="Half of it")
     assert sentence.inner_text().startswith("gamma 0.90:")
     turn(slider(cell, "gamma"), "ArrowRight", 5)
     cell.get_by_text("gamma 0.95: the return of 100 rewards is 19.9").wait_for(timeout=10_000)

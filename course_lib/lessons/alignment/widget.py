@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.classroom import live
+from course_lib.classroom.plots import COLORS, GREY, LINES
 from course_lib.rlhf.constraints import mean_of_last
 
 SMOOTH = 3  # updates: single batches are noisy
@@ -38,12 +39,9 @@ class GoodhartExplorer:
 
     def set(self, update: int | None = None, truth: bool | None = None) -> str:
         """Go to another update, from 1, or uncover the true reward; return the summary."""
-        if update is not None:
-            if not 1 <= update <= len(self):
-                raise ValueError(f"update must lie in [1, {len(self)}], got {update}")
-            self.update = update
-        if truth is not None:
-            self.truth = truth
+        changes = {"update": update, "truth": truth}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        vars(self).update(live.changed(vars(self), changes, {"update": (1, len(self))}))
         return repr(self)
 
     def __repr__(self) -> str:
@@ -71,8 +69,6 @@ class GoodhartExplorer:
         """Proxy and KL so far, and the whole truth where it is uncovered."""
         from matplotlib.figure import Figure
 
-        from course_lib.classroom.plots import COLORS, GREY, LINES
-
         figure = Figure(figsize=(9.5, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2)
         steps = np.arange(1, len(self) + 1)
@@ -96,29 +92,12 @@ class GoodhartExplorer:
 
     def widget(self):
         """The live form: a slider, a checkbox, the picture, the words."""
-        import ipywidgets as widgets
-
-        image = widgets.Image(
-            value=live.to_png(self.figure()), format="png", layout={"max_width": "855px"}
-        )
-        page = widgets.HTML(self.as_html())
-        slider = widgets.IntSlider(
-            value=self.update,
-            min=1,
-            max=len(self),
-            description="update",
-            continuous_update=False,
-            layout={"width": "36em"},
-        )
-        truth = widgets.Checkbox(value=self.truth, description="show the true reward")
-
-        def moved(_: Mapping) -> None:
-            self.set(slider.value, truth.value)
-            page.value, image.value = self.as_html(), live.to_png(self.figure())
-
-        for control in (slider, truth):
-            control.observe(moved, "value")
-        return widgets.VBox([slider, truth, image, page])
+        controls = {
+            "update": live.slider("update", self.update, 1, len(self), 1),
+            "truth": live.switch("show the true reward", self.truth),
+        }
+        views = {"figure": self.figure, "page": self.as_html}
+        return live.form(self.set, controls, **views, at_once=False)
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), rich=self.as_html(), png=live.to_png(self.figure()))
+        return live.bundle(self, rich=self.as_html(), figure=self.figure)

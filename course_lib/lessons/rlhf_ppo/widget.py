@@ -1,9 +1,7 @@
 """The widget of lesson 08: the account of one reply, token by token.
 
 What each token cost (its log-ratio times beta), what the whole reply earned (the score, at its
-last token), what the critic expected, and the advantage that PPO learns from. Behind the controls
-are plain functions: `Account.choose`, `Account.write`, `Account.price`. The stored output carries
-the first reply as a table and as text.
+last token), what the critic expected, and the advantage that PPO learns from.
 """
 
 from __future__ import annotations
@@ -78,28 +76,27 @@ class Account:
 
     def price(self, beta: float) -> None:
         """Another price of a nat, for the same reply."""
-        if not 0 <= beta <= LARGEST_BETA:
-            raise ValueError(f"beta must lie in [0, {LARGEST_BETA}], got {beta}")
+        live.changed(vars(self), {"beta": beta}, {"beta": (0, LARGEST_BETA)})
         self.beta = float(beta)
+
+    def set(self, question: str | None = None, beta: float | None = None) -> None:
+        """Another question, or another price."""
+        if question is not None:
+            self.choose(question)
+        if beta is not None:
+            self.price(beta)
 
     @torch.no_grad()
     def write(self) -> None:
         """Draw another reply to the same question."""
         self.draws += 1
-        sampling = Sampling(
-            self.config.max_new_tokens,
-            self.config.temperature,
-            stop_tokens=(concierge.END_TOKEN,),
-        )
-        self.rollout = rollout = collect(
-            self.policy,
-            [concierge.prompt_tokens(self.question)],
-            self.reward,
-            sampling,
-            torch.Generator().manual_seed(self.draws),
-        )
+        length, temperature = self.config.max_new_tokens, self.config.temperature
+        sampling = Sampling(length, temperature, stop_tokens=(concierge.END_TOKEN,))
+        prompts, generator = [concierge.prompt_tokens(self.question)], torch.Generator()
+        generator.manual_seed(self.draws)
+        self.rollout = rollout = collect(self.policy, prompts, self.reward, sampling, generator)
         texts = (rollout.tokens, rollout.valid_mask, rollout.response_mask)
-        self.ref_logp = losses.response_logp(self.reference, *texts, self.config.temperature)
+        self.ref_logp = losses.response_logp(self.reference, *texts, temperature)
         self.values = self.critic(*texts[:2])
 
     def entries(self) -> list[Entry]:
@@ -159,42 +156,15 @@ class Account:
 
     def widget(self):
         """The live form: a question, a button, the price of a nat, the table."""
-        import ipywidgets as widgets
-
-        wide = {"description_width": "6em"}
-        asked = widgets.Dropdown(
-            options=self.questions, value=self.question, description="question", style=wide
-        )
-        again = widgets.Button(description="Another reply", icon="refresh")
-        beta = widgets.FloatSlider(
-            value=self.beta, max=LARGEST_BETA, step=0.05, description="beta", style=wide
-        )
-        page = widgets.HTML(self.as_html())
-        for control in (asked, beta):
-            control.layout.width = "34em"
-
-        def show() -> None:
-            page.value = self.as_html()
-
-        def chosen(change) -> None:
-            self.choose(change["new"])
-            show()
-
-        def pressed(_) -> None:
-            self.write()
-            show()
-
-        def moved(change) -> None:
-            self.price(change["new"])
-            show()
-
-        asked.observe(chosen, "value")
-        beta.observe(moved, "value")
-        again.on_click(pressed)
-        return widgets.VBox([asked, widgets.HBox([again]), beta, page])
+        controls = {
+            "question": live.menu("question", self.question, self.questions),
+            "Another reply": self.write,
+            "beta": live.slider("beta", self.beta, 0.0, LARGEST_BETA, 0.05),
+        }
+        return live.form(self.set, controls, page=self.as_html)
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), rich=self.as_html())
+        return live.bundle(self, rich=self.as_html())
 
 
 def _signed(value: float) -> str:

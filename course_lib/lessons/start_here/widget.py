@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from course_lib.classroom import live
@@ -24,9 +22,7 @@ class DiscountExplorer:
 
     def set(self, gamma: float) -> str:
         """Choose another discount and return the summary."""
-        if not 0 <= gamma <= 1:
-            raise ValueError(f"gamma must lie in [0, 1], got {gamma}")
-        self.gamma = gamma
+        self.gamma = live.changed(vars(self), {"gamma": gamma}, {"gamma": (0, 1)})["gamma"]
         return repr(self)
 
     def __repr__(self) -> str:
@@ -55,23 +51,8 @@ class DiscountExplorer:
 
     def widget(self):
         """The live form: one slider, one picture, one sentence."""
-        import ipywidgets as widgets
-
-        image = widgets.Image(
-            value=live.to_png(self.figure()), format="png", layout={"max_width": "720px"}
-        )
-        words = widgets.Label(repr(self))
-        slider = widgets.FloatSlider(
-            value=self.gamma, min=0.0, max=1.0, step=0.01, description="gamma"
-        )
-        slider.layout.width = "30em"
-
-        def moved(change: Mapping) -> None:
-            words.value = self.set(change["new"])
-            image.value = live.to_png(self.figure())
-
-        slider.observe(moved, "value")
-        return widgets.VBox([slider, image, words])
+        controls = {"gamma": live.slider("gamma", self.gamma)}
+        return live.form(self.set, controls, figure=self.figure, text=self.__repr__)
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), png=live.to_png(self.figure()))
+        return live.bundle(self, figure=self.figure)

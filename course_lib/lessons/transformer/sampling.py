@@ -1,14 +1,9 @@
-"""A widget of lesson 05: what temperature and top-p do to the next token, and to a text.
-
-Its methods are plain functions of the settings. The sliders call them; so can you, and so do the
-tests. The stored output carries the first setting as a picture and as text.
-"""
+"""A widget of lesson 05: what temperature and top-p do to the next token, and to a text."""
 
 from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,24 +39,14 @@ class TemperatureExplorer:
 
     def __init__(self, model: gpt.GPT, tokenizer: Any, prompt: str, characters: int = 200):
         self.model, self.tokenizer, self.characters = model, tokenizer, characters
-        self.settings: dict[str, Any] = {
-            "prompt": prompt,
-            "temperature": 0.8,
-            "top_p": 1.0,
-            "seed": 0,
-        }
+        self.settings: dict[str, Any] = {"prompt": prompt, "temperature": 0.8, "top_p": 1.0}
+        self.settings["seed"] = 0
         self.text = ""  # the continuation
         self.set()
 
     def set(self, **settings: Any) -> str:
         """Change prompt, temperature, top_p or seed; return the new continuation."""
-        for name, value in settings.items():
-            if name not in self.settings:
-                raise ValueError(f"no setting {name!r}; there are: {', '.join(self.settings)}")
-            low, high = LIMITS.get(name, (None, None))
-            if low is not None and not low <= value <= high:
-                raise ValueError(f"{name} must lie in [{low:g}, {high:g}], got {value:g}")
-        chosen = self.settings | settings
+        chosen = live.changed(self.settings, settings, LIMITS)
         if not chosen["prompt"]:
             raise ValueError("the prompt is empty: give the model at least one character to go on")
         self.tokenizer.encode(chosen["prompt"])  # raises where a character has no number
@@ -128,23 +113,19 @@ class TemperatureExplorer:
 
     def figure(self, with_text: bool = False):
         """The most probable next tokens: as the model has them, and as they are drawn."""
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-
         text = (self.settings["prompt"] + self.text).strip("\n")
         lines = _wrapped(text, 78) if with_text else []
-        with rc_context(plots.STYLE):
-            below = 0.21 * len(lines)
-            figure = Figure(figsize=(9.0, 3.6 + below), layout="constrained")
-            if not lines:
-                self._draw(figure.subplots())
-                return figure
-            ax, page = figure.subplots(2, 1, height_ratios=(3.6, below))
+        if not lines:
+            return live.styled(self._draw, (9.0, 3.6))
+        below = 0.21 * len(lines)
+
+        def draw(ax, page) -> None:
             self._draw(ax)
             page.set_axis_off()
             look = {"family": "monospace", "fontsize": 11, "va": "top", "parse_math": False}
             page.text(0, 1, "\n".join(lines), transform=page.transAxes, **look)
-            return figure
+
+        return live.styled(draw, (9.0, 3.6 + below), 2, 1, height_ratios=(3.6, below))
 
     def _draw(self, ax) -> None:
         model, sampled = self.distribution()
@@ -166,45 +147,20 @@ class TemperatureExplorer:
         ax.grid(axis="x", visible=False)
         ax.legend(loc="upper right")
 
-    def png(self, with_text: bool = False) -> bytes:
-        """The figure as PNG bytes."""
-        return live.to_png(self.figure(with_text))
-
     def widget(self):
         """The live form: a field for the prompt, three sliders, the chart and the continuation."""
         import ipywidgets as widgets
 
-        image = widgets.Image(value=self.png(), format="png", layout={"max_width": "810px"})
-        words, page = widgets.HTML(html.escape(self.summary())), widgets.HTML(self.as_html())
-        look = {"continuous_update": False}
-        lines = min(8, self.settings["prompt"].count("\n") + 1)
+        prompt, temperature, top_p, seed = self.settings.values()
+        rows = min(8, prompt.count("\n") + 1)
         controls = {
-            "prompt": widgets.Textarea(description="prompt", rows=lines, **look),
-            "temperature": widgets.FloatSlider(
-                min=0.0, max=2.0, step=0.05, description="temperature", **look
-            ),
-            "top_p": widgets.FloatSlider(min=0.05, max=1.0, step=0.05, description="top-p", **look),
-            "seed": widgets.IntSlider(min=0, max=50, description="seed", **look),
+            "prompt": widgets.Textarea(value=prompt, description="prompt", rows=rows),
+            "temperature": live.slider("temperature", temperature, 0.0, 2.0, 0.05),
+            "top_p": live.slider("top-p", top_p, 0.05, 1.0, 0.05),
+            "seed": live.slider("seed", seed, 0, 50, 1),
         }
-
-        def changed(name: str) -> Callable[[Mapping], None]:
-            def update(change: Mapping) -> None:
-                try:
-                    self.set(**{name: change["new"]})
-                except ValueError as error:
-                    page.value = f"<b>{html.escape(str(error))}</b>"
-                    return
-                image.value, page.value = self.png(), self.as_html()
-                words.value = html.escape(self.summary())
-
-            return update
-
-        for name, control in controls.items():
-            control.style = {"description_width": "8em"}
-            control.layout.width = "34em"
-            control.value = self.settings[name]
-            control.observe(changed(name), "value")
-        return widgets.VBox([*controls.values(), image, words, page])
+        views = {"figure": self.figure, "text": self.summary, "page": self.as_html}
+        return live.form(self.set, controls, **views, at_once=False)
 
     def as_html(self) -> str:
         """Prompt and continuation, the prompt in bold."""
@@ -215,7 +171,7 @@ class TemperatureExplorer:
         return f"<div style='{style}'><b>{prompt}</b>{text}</div>"
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), png=self.png(with_text=True))
+        return live.bundle(self, figure=lambda: self.figure(with_text=True))
 
 
 def _visible(text: str) -> str:
