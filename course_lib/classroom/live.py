@@ -1,14 +1,19 @@
 """One way for all widgets: controls above, what they change below, and readable without a kernel.
 
-A widget is an object with plain methods. `form` joins sliders and buttons to them; `bundle` stores
-what the object shows first, for pages without a kernel:
+A widget is an object with plain methods, so that you and the tests can call what its controls call.
+
+    @live.drawn((8, 3))
+    def figure(self, ax): ...
 
     def widget(self):
-        return form(self.set, {"gamma": slider("gamma", self.gamma)}, figure=self.figure)
+        return live.form(self.set, {"gamma": live.slider("gamma", self.gamma)}, figure=self.figure)
+
+    _repr_mimebundle_ = live.bundle
 """
 
 from __future__ import annotations
 
+import functools
 import html
 import io
 from base64 import b64encode
@@ -146,8 +151,10 @@ def changed(
 ) -> dict[str, Any]:
     """``settings`` with ``changes``; ValueError for a name that is new or a value out of limits.
 
-    The limits of a number are the lowest and the highest, those of a text all that it may be.
+    A change to None is none. The limits of a number are the lowest and the highest, those of a text
+    all that it may be.
     """
+    changes = {name: value for name, value in changes.items() if value is not None}
     for name, value in changes.items():
         if name not in settings:
             raise ValueError(f"no setting {name!r}; there are: {', '.join(settings)}")
@@ -183,41 +190,52 @@ def front_end(
     return box
 
 
-def styled(
-    draw: Callable[..., None], size: tuple[float, float], *rows_columns: int, **ratios: Any
-) -> Any:
-    """A figure of the course's style, inches wide and high; ``draw`` gets its axes."""
-    import numpy as np
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
+def drawn(
+    size: tuple[float, float],
+    rows: int = 1,
+    columns: int = 1,
+    *,
+    plain: bool = False,
+    **ratios: Any,
+) -> Callable[[Callable[..., None]], Callable[[Any], Any]]:
+    """Above a method that draws on axes: it then returns a figure, in the course's style.
 
-    from course_lib.classroom.style import STYLE
-
-    with rc_context(STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(*np.ravel(figure.subplots(*rows_columns, **ratios)))
-    return figure
-
-
-def bundle(
-    owner: Any,
-    rich: str | None = None,
-    figure: Callable[[], Any] | None = None,
-) -> dict[str, Any]:
-    """The display data of a widget: `owner.widget()` where there is a kernel, else the rest.
-
-    The stored notebook keeps the text, the HTML or the picture, so that a page without a kernel
-    still says what the widget showed first.
+    Inches wide and high. ``plain`` leaves the style to the notebook or deck.
     """
-    live = owner.widget()
-    owner.live = live  # keeps the callbacks alive as long as the object
-    data: dict[str, Any] = {"text/plain": repr(owner)}
-    if rich is not None:
-        data["text/html"] = rich
-    if figure is not None:
-        data["image/png"] = b64encode(to_png(figure())).decode()
+
+    def decorate(draw: Callable[..., None]) -> Callable[[Any], Any]:
+        @functools.wraps(draw)
+        def figure(self: Any) -> Any:
+            from matplotlib import rc_context
+            from matplotlib.figure import Figure
+
+            from course_lib.classroom.style import STYLE
+
+            with rc_context({} if plain else STYLE):
+                page = Figure(figsize=size, layout="constrained")
+                axes = page.subplots(rows, columns, squeeze=False, **ratios)
+                draw(self, *axes.flat)
+            return page
+
+        return figure
+
+    return decorate
+
+
+def bundle(self: Any, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+    """The display data of a widget, its `_repr_mimebundle_`: live where there is a kernel.
+
+    The stored notebook keeps its text, its HTML (`as_html`) and its picture (`figure`), so that a
+    page without a kernel still says what the widget showed first.
+    """
+    self.live = self.widget()  # keeps the callbacks alive as long as the object
+    data: dict[str, Any] = {"text/plain": repr(self)}
+    if hasattr(self, "as_html"):
+        data["text/html"] = self.as_html()
+    if hasattr(self, "figure"):
+        data["image/png"] = b64encode(to_png(self.figure())).decode()
     view = "application/vnd.jupyter.widget-view+json"
-    data[view] = {"version_major": 2, "version_minor": 0, "model_id": live.model_id}
+    data[view] = {"version_major": 2, "version_minor": 0, "model_id": self.live.model_id}
     return data
 
 

@@ -55,7 +55,6 @@ class AdvantageExplorer:
     def set(self, gamma: float | None = None, lam: float | None = None) -> str:
         """Choose another discount or lambda and return the summary."""
         changes = {"gamma": gamma, "lam": lam}
-        changes = {name: value for name, value in changes.items() if value is not None}
         vars(self).update(live.changed(vars(self), changes, {"gamma": (0, 1), "lam": (0, 1)}))
         return repr(self)
 
@@ -86,12 +85,9 @@ class AdvantageExplorer:
             words.append(f"The step at which {names[kind]}: {value:+.1f}.")
         return " ".join(words)
 
-    def figure(self):
+    @live.drawn((9.5, 4.6), 2, 1, plain=True, sharex=True, height_ratios=(1, 1.3))
+    def figure(self, top, bottom):
         """Values and rewards above, advantages below."""
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(9.5, 4.6), layout="constrained")
-        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.3))
         advantages = self.advantages()
         time = np.arange(len(advantages))
         top.plot(time, self._column("values"), color=COLORS[2], label="value V(s)")
@@ -111,7 +107,6 @@ class AdvantageExplorer:
         for ax in (top, bottom):
             ax.spines[["top", "right"]].set_visible(False)
             ax.grid(False)
-        return figure
 
     def widget(self):
         """The live form: two sliders, one picture, one summary."""
@@ -122,5 +117,4 @@ class AdvantageExplorer:
         views = {"figure": self.figure, "text": self.__repr__}
         return live.form(self.set, controls, **views, at_once=False)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, figure=self.figure)
+    _repr_mimebundle_ = live.bundle

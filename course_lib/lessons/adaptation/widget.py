@@ -226,8 +226,7 @@ class Talk:
         buttons = widgets.HBox([send, stop], layout={"margin": "0 0 0 8.5em"})
         return widgets.VBox([line, buttons, heat, limit, system, own, switch, page])
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, rich=self.as_html())
+    _repr_mimebundle_ = live.bundle
 
 
 talk = Talk

@@ -1,7 +1,4 @@
-"""The widget of lesson 10: go along a training run, see what its makers saw, and say when to stop.
-
-`GoodhartExplorer.set` is a plain function of the settings; the slider and the checkbox call it.
-"""
+"""The widget of lesson 10: see of a training run what its makers saw, and say when to stop."""
 
 from __future__ import annotations
 
@@ -40,7 +37,6 @@ class GoodhartExplorer:
     def set(self, update: int | None = None, truth: bool | None = None) -> str:
         """Go to another update, from 1, or uncover the true reward; return the summary."""
         changes = {"update": update, "truth": truth}
-        changes = {name: value for name, value in changes.items() if value is not None}
         vars(self).update(live.changed(vars(self), changes, {"update": (1, len(self))}))
         return repr(self)
 
@@ -65,12 +61,9 @@ class GoodhartExplorer:
         box = "max-width:80ch;line-height:1.5;padding:4px 0 4px 12px;border-left:4px solid #0072B2"
         return f"<div aria-live='polite'>{first}<div style='{box}'>{second}</div></div>"
 
-    def figure(self):
+    @live.drawn((9.5, 3.6), 1, 2)
+    def figure(self, left, right):
         """Proxy and KL so far, and the whole truth where it is uncovered."""
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(9.5, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
         steps = np.arange(1, len(self) + 1)
         end = len(self) if self.truth else self.update
         left.plot(steps[:end], self.columns["proxy"][:end], color=COLORS[0], label="proxy")
@@ -82,13 +75,11 @@ class GoodhartExplorer:
             ax.axvline(self.update, color=GREY, linestyle=":")
             ax.plot(self.update, self.columns[name][self.update - 1], marker="o", color=color)
             ax.set(xlabel="update", xlim=(0, len(self) + 1))
-            ax.spines[["top", "right"]].set_visible(False)
         both = np.concatenate([self.columns["proxy"], self.columns["true"]])
         low = both.min() if self.truth else self.columns["proxy"].min()
         left.set(ylabel="reward (points)", ylim=(low - 0.3, both.max() + 0.3))
         right.set(ylabel="KL (nats per reply)", ylim=(0, 1.05 * self.columns["kl"].max()))
-        left.legend(loc="best", frameon=False)
-        return figure
+        left.legend(loc="best")
 
     def widget(self):
         """The live form: a slider, a checkbox, the picture, the words."""
@@ -99,5 +90,4 @@ class GoodhartExplorer:
         views = {"figure": self.figure, "page": self.as_html}
         return live.form(self.set, controls, **views, at_once=False)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, rich=self.as_html(), figure=self.figure)
+    _repr_mimebundle_ = live.bundle

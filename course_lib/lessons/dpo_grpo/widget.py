@@ -1,8 +1,4 @@
-"""The widget of lesson 09: the rewards of one group, and the advantages that GRPO makes of them.
-
-Its methods are plain functions of the rewards. The sliders call them; so can you, and so do the
-tests. The stored output carries the first group as a picture and as text.
-"""
+"""The widget of lesson 09: the rewards of one group, and the advantages that GRPO makes of them."""
 
 from __future__ import annotations
 
@@ -92,11 +88,9 @@ class GroupExplorer:
         ]
         return f"rewards {rewards}; advantages {'; '.join(rows)}. {self.reason()}"
 
-    def figure(self):
+    @live.drawn((9.5, 3.6), 1, 2)
+    def figure(self, left, right):
         """Rewards with their mean on the left, both kinds of advantages on the right."""
-        return live.styled(self._draw, (9.5, 3.6), 1, 2)
-
-    def _draw(self, left, right) -> None:
         place = np.arange(1, GROUP + 1)
         left.bar(place, self.rewards, color=plots.GREY)
         mean = float(np.mean(self.rewards))
@@ -148,5 +142,4 @@ class GroupExplorer:
         columns = [widgets.VBox(sliders[:3]), widgets.VBox(sliders[3:])]
         return widgets.VBox([menu, widgets.HBox(columns), *views])
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, figure=self.figure)
+    _repr_mimebundle_ = live.bundle

@@ -1,8 +1,4 @@
-"""Widgets of lesson 02: the arithmetic of one target, and the values a trained network holds.
-
-Each widget is a small object whose methods are plain functions of its settings. The sliders call
-them; so can you, and so do the tests. The stored output carries the first setting as text.
-"""
+"""Widgets of lesson 02: the arithmetic of one target, and the values a trained network holds."""
 
 from __future__ import annotations
 
@@ -100,8 +96,7 @@ class TargetExplorer:
             controls[name] = live.slider(name, s[name], 0.0, 50.0, 0.5, **look)
         return live.form(self.set, controls, page=self.as_html)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, rich=self.as_html())
+    _repr_mimebundle_ = live.bundle
 
 
 class QMap:
@@ -125,28 +120,24 @@ class QMap:
         obs = np.stack([*cart, angle, spin], axis=-1)
         return self.agent.q_values(obs.reshape(-1, 4)).reshape(*angle.shape, 2)
 
-    def figure(self):
-        """Both maps as a matplotlib figure."""
-        from matplotlib.figure import Figure
-
+    @live.drawn((9.5, 3.6), 1, 2, sharey=True)
+    def figure(self, left, right):
+        """Both maps."""
         q = self.values()
         preference = q[..., 1] - q[..., 0]
-        figure = Figure(figsize=(9.5, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True)
         extent = (self.ANGLES[0], self.ANGLES[-1], self.SPINS[0], self.SPINS[-1])
         look = {"extent": extent, "origin": "lower", "aspect": "auto"}
         image = left.imshow(q.max(axis=-1), cmap="cividis", **look)
-        figure.colorbar(image, ax=left, label="discounted steps to come")
+        left.figure.colorbar(image, ax=left, label="discounted steps to come")
         left.set(title="value of the better action", ylabel="angular velocity (rad/s)")
         limit = float(np.abs(preference).max()) or 1.0
         image = right.imshow(preference, cmap="PuOr", vmin=-limit, vmax=limit, **look)
-        figure.colorbar(image, ax=right, label="Q(right) - Q(left)")
+        left.figure.colorbar(image, ax=right, label="Q(right) - Q(left)")
         right.contour(preference, levels=[0.0], colors="black", extent=extent, origin="lower")
         right.set(title="which way it would push")
         for ax in (left, right):
             ax.set_xlabel("pole angle (rad)")
             ax.grid(False)
-        return figure
 
     def move(self, position: float | None = None, velocity: float | None = None) -> None:
         """Put the cart elsewhere (m, m/s); what is not given stays."""
@@ -168,5 +159,4 @@ class QMap:
         }
         return live.form(self.move, controls, figure=self.figure, at_once=False)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, figure=self.figure)
+    _repr_mimebundle_ = live.bundle

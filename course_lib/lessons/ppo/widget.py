@@ -1,8 +1,4 @@
-"""The widget of lesson 04: one row of PPO's loss, and where its gradient vanishes.
-
-Its methods are plain functions of the settings. The sliders call them; so can you, and so do the
-tests. The stored output carries the first setting as a picture and as text.
-"""
+"""The widget of lesson 04: one row of PPO's loss, and where its gradient vanishes."""
 
 from __future__ import annotations
 
@@ -108,11 +104,9 @@ class ClipExplorer:
             f"objective {objective:+.3f}, gradient {_signed(gradient)}. {self.reason()}"
         )
 
-    def figure(self):
+    @live.drawn((8.0, 4.4))
+    def figure(self, ax):
         """The objective over the ratio, the chosen point with its slope, the flat part shaded."""
-        return live.styled(self._draw, (8.0, 4.4))
-
-    def _draw(self, ax) -> None:
         ratio, advantage, clip = self.settings.values()
         objective, gradient = self.point()
         curve = self.curve()
@@ -146,8 +140,7 @@ class ClipExplorer:
         controls = {name: live.slider(name, value, *LIMITS[name]) for name, value in values}
         return live.form(self.set, controls, figure=self.figure, text=self.__repr__)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, figure=self.figure)
+    _repr_mimebundle_ = live.bundle
 
 
 def _signed(gradient: float) -> str:

@@ -1,19 +1,19 @@
 """Widgets of lesson 01: Bellman backups step by step, and the same map learned from episodes.
 
-Both stand on FrozenLake and draw its sixteen values with the best actions as arrows. Their
-methods are plain functions; buttons and sliders call them, and so can you.
+Both stand on FrozenLake and draw its sixteen values with the best actions as arrows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import gymnasium
 import numpy as np
 
 from course_lib.classroom import live, plots
 from course_lib.rl import q_learning as tabular
+
+MAP = (5.6, 4.5)  # inches
 
 
 class BellmanExplorer:
@@ -70,11 +70,13 @@ class BellmanExplorer:
             f"{self.change:.3f} at most."
         )
 
-    def figure(self) -> Any:
+    @live.drawn(MAP)
+    def figure(self, ax):
         """The map."""
-        return _map(self.values, tabular.epsilon_greedy(self.q().round(9), 0.0), (0.0, 1.0))
+        policy = tabular.epsilon_greedy(self.q().round(9), 0.0)
+        plots.value_map(self.values, plots.FROZEN_LAKE, policy=policy, limits=(0.0, 1.0), ax=ax)
 
-    def widget(self) -> Any:
+    def widget(self):
         """The live form: three buttons, one slider, the map and one sentence."""
         controls = {
             "one sweep": self.sweep,
@@ -84,8 +86,7 @@ class BellmanExplorer:
         }
         return live.form(self.set, controls, figure=self.figure, text=self.__repr__)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, figure=self.figure)
+    _repr_mimebundle_ = live.bundle
 
 
 class QLearningExplorer:
@@ -157,12 +158,13 @@ class QLearningExplorer:
             f"{self.exact[0].max():.3f}. Largest error of a value: {self.error():.3f}."
         )
 
-    def figure(self) -> Any:
+    @live.drawn(MAP)
+    def figure(self, ax):
         """The map, its colours on the scale of the exact values."""
-        best = tabular.epsilon_greedy(self.q, 0.0)
-        return _map(self.q.max(axis=1), best, (0.0, float(self.exact.max())))
+        look = {"policy": tabular.epsilon_greedy(self.q, 0.0), "limits": (0.0, self.exact.max())}
+        plots.value_map(self.q.max(axis=1), plots.FROZEN_LAKE, **look, ax=ax)
 
-    def widget(self) -> Any:
+    def widget(self):
         """The live form: three buttons, two sliders, the map and one sentence."""
         controls = {
             "10 episodes": lambda: self.episodes(10),
@@ -172,12 +174,4 @@ class QLearningExplorer:
         controls |= {name: live.slider(name, value) for name, value in self.settings.items()}
         return live.form(self.set, controls, figure=self.figure, text=self.__repr__)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, figure=self.figure)
-
-
-def _map(values: np.ndarray, policy: np.ndarray, limits: tuple[float, float]) -> Any:
-    def draw(ax: Any) -> None:
-        plots.value_map(values, plots.FROZEN_LAKE, policy=policy, limits=limits, ax=ax)
-
-    return live.styled(draw, (5.6, 4.5))
+    _repr_mimebundle_ = live.bundle

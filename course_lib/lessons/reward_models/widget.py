@@ -193,8 +193,7 @@ class Labelling:
 
         return live.front_end(HERE, self.view(), answer)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, rich=self.as_html())
+    _repr_mimebundle_ = live.bundle
 
 
 label_pairs = Labelling

@@ -35,15 +35,8 @@ class Entry(NamedTuple):
     advantage: float
 
 
-COLUMNS = {
-    "word": "token",
-    "logp": "log-prob., policy",
-    "ref_logp": "log-prob., reference",
-    "penalty": "KL price",
-    "score": "score",
-    "value": "value before",
-    "advantage": "advantage",
-}
+HEADS = ("token", "log-prob., policy", "log-prob., reference", "KL price", "score", "value before")
+HEADS += ("advantage",)
 
 
 class Account:
@@ -60,31 +53,20 @@ class Account:
     ):
         self.policy, self.critic, self.reference = policy, critic, reference
         self.reward, self.questions, self.config = reward, tuple(questions), config
-        self.beta = config.beta
-        self.draws = 0
-        self.choose(self.questions[0])
+        self.question, self.beta, self.draws = self.questions[0], config.beta, 0
+        self.write()
 
-    def choose(self, question: str) -> None:
-        """Ask this question and have one reply written."""
-        if question not in self.questions:
+    def set(self, question: str | None = None, beta: float | None = None) -> None:
+        """Ask another question and have a reply written; or put another price on a nat."""
+        if question is not None and question not in self.questions:
             raise ValueError(
                 f"no question {question!r}; there are {len(self.questions)}, "
                 f"such as {self.questions[0]!r}"
             )
-        self.question = question
-        self.write()
-
-    def price(self, beta: float) -> None:
-        """Another price of a nat, for the same reply."""
-        live.changed(vars(self), {"beta": beta}, {"beta": (0, LARGEST_BETA)})
-        self.beta = float(beta)
-
-    def set(self, question: str | None = None, beta: float | None = None) -> None:
-        """Another question, or another price."""
+        changes = {"question": question, "beta": beta}
+        vars(self).update(live.changed(vars(self), changes, {"beta": (0, LARGEST_BETA)}))
         if question is not None:
-            self.choose(question)
-        if beta is not None:
-            self.price(beta)
+            self.write()
 
     @torch.no_grad()
     def write(self) -> None:
@@ -139,7 +121,7 @@ class Account:
     def as_html(self) -> str:
         """The same as a table; shades repeat what the signs of the numbers say."""
         cell = "padding:2px 10px;text-align:right;font-variant-numeric:tabular-nums"
-        heads = "".join(f"<th style='{cell}'>{name}</th>" for name in COLUMNS.values())
+        heads = "".join(f"<th style='{cell}'>{name}</th>" for name in HEADS)
         rows = []
         for entry in self.entries():
             numbers = "".join(
@@ -163,8 +145,7 @@ class Account:
         }
         return live.form(self.set, controls, page=self.as_html)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, rich=self.as_html())
+    _repr_mimebundle_ = live.bundle
 
 
 def _signed(value: float) -> str:
@@ -177,5 +158,5 @@ def _shade(name: str, value: float) -> str:
         return "transparent" if name in ("logp", "ref_logp") else "#ffffff"
     colour = plots.COLORS[0] if value > 0 else plots.COLORS[1]
     strength = 0.1 + 0.5 * min(1.0, abs(value) / 2)
-    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(255 - (255 - part) * strength):02x}" for part in parts)
+    parts = bytes.fromhex(colour[1:])
+    return "#" + bytes(round(255 - (255 - part) * strength) for part in parts).hex()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from course_lib.classroom import live
+from course_lib.classroom.plots import COLORS
 from course_lib.rl.returns import discounted_return
 
 STEPS = 100
@@ -36,23 +37,15 @@ class DiscountExplorer:
             f"The last reward is worth {weights[-1]:.2g} today."
         )
 
-    def figure(self):
+    @live.drawn((8, 2.8))
+    def figure(self, ax):
         """The weight of every step as bars."""
-        from matplotlib.figure import Figure
-
-        from course_lib.classroom.plots import COLORS
-
-        figure = Figure(figsize=(8, 2.8), layout="constrained")
-        ax = figure.subplots()
         ax.bar(np.arange(STEPS), self.weights(), width=1.0, color=COLORS[0])
         ax.set(xlabel="step t", ylabel="worth today, γᵗ", ylim=(0, 1.05), xlim=(-1, STEPS))
-        ax.spines[["top", "right"]].set_visible(False)
-        return figure
 
     def widget(self):
         """The live form: one slider, one picture, one sentence."""
         controls = {"gamma": live.slider("gamma", self.gamma)}
         return live.form(self.set, controls, figure=self.figure, text=self.__repr__)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, figure=self.figure)
+    _repr_mimebundle_ = live.bundle

@@ -24,18 +24,11 @@ class Distribution(NamedTuple):
     sampled: Tensor  # as they are drawn from
 
 
-def temperature(
-    model: gpt.GPT, tokenizer: Any, prompt: str, characters: int = 200
-) -> TemperatureExplorer:
-    """Sliders for temperature, top-p and seed; the next token's chances and a continuation.
+class TemperatureExplorer:
+    """A model that goes on from a prompt, and the chances of the first token that it draws.
 
     `tokenizer` may be any of this course: it needs `encode` and `decode`.
     """
-    return TemperatureExplorer(model, tokenizer, prompt, characters)
-
-
-class TemperatureExplorer:
-    """A model that goes on from a prompt, and the chances of the first token that it draws."""
 
     def __init__(self, model: gpt.GPT, tokenizer: Any, prompt: str, characters: int = 200):
         self.model, self.tokenizer, self.characters = model, tokenizer, characters
@@ -55,11 +48,9 @@ class TemperatureExplorer:
         return self.text
 
     def _continue(self) -> str:
-        sampling = {
-            "temperature": self.settings["temperature"],
-            "top_p": self.settings["top_p"] if self.settings["top_p"] < 1 else None,
-        }
-        generator = torch.Generator().manual_seed(int(self.settings["seed"]))
+        _, heat, top_p, seed = self.settings.values()
+        sampling = {"temperature": heat, "top_p": top_p if top_p < 1 else None}
+        generator = torch.Generator().manual_seed(int(seed))
         read, half = self._tokens(), max(1, self.model.config.context // 2)
         start = len(read)
         while True:
@@ -111,23 +102,8 @@ class TemperatureExplorer:
     def __repr__(self) -> str:
         return f"{self.summary()}\n\n{self.settings['prompt']}{self.text}"
 
-    def figure(self, with_text: bool = False):
-        """The most probable next tokens: as the model has them, and as they are drawn."""
-        text = (self.settings["prompt"] + self.text).strip("\n")
-        lines = _wrapped(text, 78) if with_text else []
-        if not lines:
-            return live.styled(self._draw, (9.0, 3.6))
-        below = 0.21 * len(lines)
-
-        def draw(ax, page) -> None:
-            self._draw(ax)
-            page.set_axis_off()
-            look = {"family": "monospace", "fontsize": 11, "va": "top", "parse_math": False}
-            page.text(0, 1, "\n".join(lines), transform=page.transAxes, **look)
-
-        return live.styled(draw, (9.0, 3.6 + below), 2, 1, height_ratios=(3.6, below))
-
     def _draw(self, ax) -> None:
+        """The most probable next tokens: as the model has them, and as they are drawn."""
         model, sampled = self.distribution()
         top = model.topk(min(SHOWN, len(model))).indices
         place = np.arange(len(top))
@@ -141,11 +117,26 @@ class TemperatureExplorer:
         highest = max(model.max(), sampled.max())
         limit = next(limit for limit in (0.25, 0.5, 1.0, 2.0) if highest <= limit)
         ax.set(ylim=(0, min(limit, 1) * 1.02), xlabel="next token", ylabel="probability")
-        ax.set_title(
-            f"temperature {self.settings['temperature']:.2f}, top-p {self.settings['top_p']:.2f}"
-        )
+        heat, top_p = self.settings["temperature"], self.settings["top_p"]
+        ax.set_title(f"temperature {heat:.2f}, top-p {top_p:.2f}")
         ax.grid(axis="x", visible=False)
         ax.legend(loc="upper right")
+
+    chart = live.drawn((9.0, 3.6))(_draw)
+
+    def figure(self):
+        """The chart, and below it the text, for a page without a kernel."""
+        lines = _wrapped((self.settings["prompt"] + self.text).strip("\n"), 78)
+        below = 0.21 * len(lines)
+
+        @live.drawn((9.0, 3.6 + below), 2, 1, height_ratios=(3.6, below))
+        def both(self, ax, page) -> None:
+            self._draw(ax)
+            page.set_axis_off()
+            look = {"family": "monospace", "fontsize": 11, "va": "top", "parse_math": False}
+            page.text(0, 1, "\n".join(lines), transform=page.transAxes, **look)
+
+        return both(self)
 
     def widget(self):
         """The live form: a field for the prompt, three sliders, the chart and the continuation."""
@@ -159,19 +150,19 @@ class TemperatureExplorer:
             "top_p": live.slider("top-p", top_p, 0.05, 1.0, 0.05),
             "seed": live.slider("seed", seed, 0, 50, 1),
         }
-        views = {"figure": self.figure, "text": self.summary, "page": self.as_html}
+        views = {"figure": self.chart, "text": self.summary, "page": self.page}
         return live.form(self.set, controls, **views, at_once=False)
 
-    def as_html(self) -> str:
+    def page(self) -> str:
         """Prompt and continuation, the prompt in bold."""
-        prompt, text = (
-            html.escape(part) for part in (self.settings["prompt"].lstrip("\n"), self.text)
-        )
+        prompt, text = map(html.escape, (self.settings["prompt"].lstrip("\n"), self.text))
         style = "white-space:pre-wrap;font-family:monospace;line-height:1.4;max-width:80ch"
         return f"<div style='{style}'><b>{prompt}</b>{text}</div>"
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, figure=lambda: self.figure(with_text=True))
+    _repr_mimebundle_ = live.bundle
+
+
+temperature = TemperatureExplorer
 
 
 def _visible(text: str) -> str:

@@ -49,16 +49,11 @@ VALUES = torch.tensor(
 DIVISORS = (0.25, 16.0)
 
 
-def attention_by_hand(attention: Callable[..., Tensor] = gpt.attention) -> AttentionByHand:
-    """Five words: choose who asks, and see whom it looks at and what it gathers from them.
+class AttentionByHand:
+    """Five words, queries, keys and values by hand: whom a word looks at, and what it gathers.
 
     `attention(q, k, v, mask)` is the function at work: pass your own to try it.
     """
-    return AttentionByHand(attention)
-
-
-class AttentionByHand:
-    """The sentence "the king saw his crown", with queries, keys and values written by hand."""
 
     def __init__(
         self,
@@ -116,11 +111,9 @@ class AttentionByHand:
             f"divided by {divisor:.2f} it looks at: {looks}. It gathers: {gathers}."
         )
 
-    def figure(self):
+    @live.drawn((9.5, 3.6), 1, 3)
+    def figure(self, scores_ax, weights_ax, mixed_ax):
         """Scores, weights and what is gathered, side by side."""
-        return live.styled(self._draw, (9.5, 3.6), 1, 3)
-
-    def _draw(self, scores_ax, weights_ax, mixed_ax) -> None:
         mask = self.mask()[0].tolist()
         scores = (self.scores() / self.settings["divisor"]).tolist()
         bars = [
@@ -158,5 +151,7 @@ class AttentionByHand:
         }
         return live.form(self.set, controls, figure=self.figure, text=self.__repr__)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, figure=self.figure)
+    _repr_mimebundle_ = live.bundle
+
+
+attention_by_hand = AttentionByHand

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from course_lib.classroom import plots
 from course_lib.evaluation import bootstrap_interval, iqm
 from course_lib.lessons.transformer_world_model.widget import COLOURS, EMPTY
-from course_lib.rl.envs import make
+from course_lib.rl.envs import Step, make
 from course_lib.world_models.frame_tokenizer import FrameTokenizer
 from course_lib.world_models.frames import Windows
 from course_lib.world_models.imagination import Dream
@@ -55,14 +55,20 @@ def kept_whole(dream: Dream, seed: int = 0) -> np.ndarray:
 
     Actions are random. Of each dream the steps up to its end count, and that end.
     """
-    rng = np.random.default_rng(seed)
-    dream.reset()
     shares = []
-    for _ in range(dream.horizon):
-        step = dream.step(rng.integers(dream.num_actions, size=dream.num_envs))
+    for _, step in _at_random(dream, np.random.default_rng(seed)):
         whole = one_ball_one_paddle(torch.as_tensor(step.obs)).numpy()
         shares.append(whole[step.valid].mean() if step.valid.any() else np.nan)
     return np.array(shares)
+
+
+def _at_random(dream: Dream, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, Step]]:
+    """Each step of a dream whose actions are random, with the frames before it."""
+    before = dream.reset()
+    for _ in range(dream.horizon):
+        step = dream.step(rng.integers(dream.num_actions, size=dream.num_envs))
+        yield before, step
+        before = step.obs
 
 
 def foretold(
@@ -107,9 +113,7 @@ def audit(dream: Dream, batches: int = 4, seed: int = 0) -> dict[str, float]:
     """
     rng, count = np.random.default_rng(seed), dict.fromkeys([*BOOKS, *"LEBP"], 0)
     for _ in range(batches):
-        before = dream.reset()
-        for _ in range(dream.horizon):
-            step = dream.step(rng.integers(dream.num_actions, size=dream.num_envs))
+        for before, step in _at_random(dream, rng):
             lost = step.obs[:, 1, -1].any(axis=-1)
             gone = step.obs[:, 3].sum((1, 2)) < before[:, 3].sum((1, 2))
             told = {"L": lost, "E": step.terminated, "B": gone, "P": step.rewards > 0}
@@ -117,7 +121,6 @@ def audit(dream: Dream, batches: int = 4, seed: int = 0) -> dict[str, float]:
             told |= {"unpaid": gone & (step.rewards == 0), "paid": ~gone & (step.rewards > 0)}
             for name, true in told.items():
                 count[name] += int((true & step.valid).sum())
-            before = step.obs
     return {name: count[name] / max(count[of], 1) for name, of in zip(BOOKS, "LEBP", strict=True)}
 
 

@@ -220,8 +220,7 @@ class DreamGame:
         fixed = {"actions": list(self.actions), "colours": [EMPTY, *COLOURS]}
         return live.front_end(HERE, {**self.view(), "press": 0}, answer, **fixed)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self)
+    _repr_mimebundle_ = live.bundle
 
 
 class RecordedDream:
@@ -240,13 +239,11 @@ class RecordedDream:
 
         words = html.escape(self.caption)
         strip = video.film_strip(self.pictures, self.fps, self.caption, count=4)
-        film = b64encode(video.encode(self.pictures, self.fps)).decode()
+        film = video.element(self.pictures, self.fps, self.caption)
         return (
             f"<figure style='margin:0;max-width:46em'>"
             f"<img alt='Film strip. {words}' style='max-width:100%' "
-            f"src='data:image/png;base64,{b64encode(strip).decode()}'>"
-            f"<video controls loop muted playsinline style='max-width:100%' aria-label='{words}' "
-            f"src='data:video/mp4;base64,{film}'></video>"
+            f"src='data:image/png;base64,{b64encode(strip).decode()}'>{film}"
             f"<figcaption>{words} Run this cell to play yourself.</figcaption></figure>"
         )
 
@@ -254,8 +251,7 @@ class RecordedDream:
         """The game's own."""
         return self.game.widget()
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, rich=self.as_html())
+    _repr_mimebundle_ = live.bundle
 
 
 def play(model: WorldModel, game: str = "MinAtar/Breakout", seed: int = 0) -> RecordedDream:

@@ -59,7 +59,6 @@ class DreamExplorer:
         if data is not None and data not in self.models:
             raise ValueError(f"no model of {data} steps; there are: {', '.join(map(str, self))}")
         changes = {"data": data, "horizon": horizon, "start": start}
-        changes = {name: value for name, value in changes.items() if value is not None}
         limits = {"horizon": (1, LONGEST), "start": (-180, 180)}
         vars(self).update(live.changed(vars(self), changes, limits))
         self.dream = self._dream()
@@ -102,11 +101,9 @@ class DreamExplorer:
             f"{error:.1f}°, and its members lie {apart:.1f}° apart."
         )
 
-    def figure(self):
+    @live.drawn((12.5, 3.9), 1, 3, width_ratios=(0.75, 1.2, 1.2))
+    def figure(self, place, way, size):
         """The pendulum at the end, the angle on the way, error and disagreement."""
-        return live.styled(self._draw, (12.5, 3.9), 1, 3, width_ratios=(0.75, 1.2, 1.2))
-
-    def _draw(self, place, way, size) -> None:
         self._draw_pendulum(place)
         self._draw_way(way)
         steps = np.arange(1, self.horizon + 1)
@@ -117,13 +114,12 @@ class DreamExplorer:
         size.legend(loc="lower right")
 
     def _draw_pendulum(self, ax) -> None:
-        dream = self.dream
-        for i, angles in enumerate(dream.members):
-            x, y = np.sin(np.radians(angles[-1])), np.cos(np.radians(angles[-1]))
-            label = "dream, each member" if i == 0 else None
-            ax.plot([0, -x], [0, y], "--o", color=plots.COLORS[1], lw=1.8, ms=5, label=label)
-        x, y = np.sin(np.radians(dream.truth[-1])), np.cos(np.radians(dream.truth[-1]))
-        ax.plot([0, -x], [0, y], "-o", color=plots.COLORS[0], lw=4, ms=9, label="truth", zorder=1)
+        def arm(angle: float, line: str, **look) -> None:
+            ax.plot([0, -np.sin(np.radians(angle))], [0, np.cos(np.radians(angle))], line, **look)
+
+        for angles in self.dream.members:
+            arm(angles[-1], "--o", color=plots.COLORS[1], lw=1.8, ms=5)
+        arm(self.dream.truth[-1], "-o", color=plots.COLORS[0], lw=4, ms=9, zorder=1)
         ax.plot(0, 0, "o", color=plots.INK, ms=7)
         ax.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal", xticks=[], yticks=[])
         ax.set_xlabel(f"after {self.horizon * STEP:.2f} s")
@@ -154,8 +150,7 @@ class DreamExplorer:
         views = {"figure": self.figure, "text": self.__repr__}
         return live.form(self.set, controls, **views, at_once=False)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, figure=self.figure)
+    _repr_mimebundle_ = live.bundle
 
 
 def real_pendulum(start: float, torques: np.ndarray) -> np.ndarray:
