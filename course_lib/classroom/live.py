@@ -228,12 +228,15 @@ def bundle(self: Any, include: Any = None, exclude: Any = None) -> dict[str, Any
     The stored notebook keeps its text, its HTML (`as_html`) and its picture (`figure`), so that a
     page without a kernel still says what the widget showed first.
     """
-    self.live = self.widget()  # keeps the callbacks alive as long as the object
     data: dict[str, Any] = {"text/plain": repr(self)}
     if hasattr(self, "as_html"):
         data["text/html"] = self.as_html()
     if hasattr(self, "figure"):
         data["image/png"] = b64encode(to_png(self.figure())).decode()
+    try:
+        self.live = self.widget()  # keeps the callbacks alive as long as the object
+    except ImportError:  # without ipywidgets the stored form still works
+        return data
     view = "application/vnd.jupyter.widget-view+json"
     data[view] = {"version_major": 2, "version_minor": 0, "model_id": self.live.model_id}
     return data
