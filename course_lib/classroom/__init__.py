@@ -9,8 +9,9 @@ when you import them.
 """
 
 from course_lib.classroom.exercise import exercise, progress
+from course_lib.classroom.history import History
 from course_lib.classroom.quiz import Quiz, quiz
-from course_lib.classroom.track import History, track
+from course_lib.classroom.track import track
 from course_lib.classroom.use import use
 
 __all__ = ["History", "Quiz", "exercise", "progress", "quiz", "track", "use"]

@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from course_lib.classroom import live
+
 LETTERS = "ABCDEFGH"
 _GREEN, _RED = "#00684c", "#8f3a00"  # both at least 4.5:1 on white, apart for every kind of sight
 
@@ -28,8 +30,8 @@ class Feedback:
         return f"{self.letter}: {'Right.' if self.right else 'Not quite.'} {self.explanation}"
 
 
-def quiz(key: str, question: str, answers: Mapping[str, str], *, right: str) -> Quiz:
-    """A question with one right answer; end a cell with it to show it.
+class Quiz:
+    """A question with one right answer, and the answers given; end a cell with it to show it.
 
         quiz("q_learning.1", "Which target does SARSA use?", {
             "the value of the best next action": "That is Q-learning's target. ...",
@@ -42,11 +44,6 @@ def quiz(key: str, question: str, answers: Mapping[str, str], *, right: str) -> 
         answers: two to eight answers, each with the explanation that choosing it gets.
         right: the letter of the right answer, counted from A in the order given.
     """
-    return Quiz(key, question, answers, right=right)
-
-
-class Quiz:
-    """One question and the state of its answer. See `quiz`."""
 
     def __init__(self, key: str, question: str, answers: Mapping[str, str], *, right: str):
         if not 2 <= len(answers) <= len(LETTERS):
@@ -135,16 +132,10 @@ class Quiz:
         below.value = f"<b>{letter}.</b> {self._verdict(letter)}"
         status.value = self.status()
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        bundle = {"text/plain": repr(self), "text/html": self.as_html()}
-        try:
-            live = self.widget()
-        except ImportError:  # without ipywidgets the folded form still works
-            return bundle
-        view = "application/vnd.jupyter.widget-view+json"
-        bundle[view] = {"version_major": 2, "version_minor": 0, "model_id": live.model_id}
-        self._live = live  # keeps the callbacks alive as long as the quiz
-        return bundle
+    _repr_mimebundle_ = live.bundle
+
+
+quiz = Quiz
 
 
 def _markup(text: str) -> str:

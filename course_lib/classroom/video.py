@@ -68,16 +68,23 @@ def show(frames: Sequence[np.ndarray], *, fps: int = 30, caption: str) -> None:
 
     _check(frames)
     show_png(film_strip(frames, fps, caption), f"Film strip. {caption}")
-    video = b64encode(encode(frames, fps)).decode()
     words = html.escape(caption)
     tag = (
-        f'<figure style="margin: 0"><video controls loop muted playsinline preload="auto" '
-        f'style="max-width: 100%; border: 1px solid #ccc" title="{words}" aria-label="{words}" '
-        f'src="data:video/mp4;base64,{video}"></video>'
+        f'<figure style="margin: 0">{element(frames, fps, caption)}'
         f"<figcaption>{words}</figcaption></figure>"
     )
     seconds = len(frames) / fps
     display({"text/html": tag, "text/plain": f"Video, {seconds:.0f} s. {caption}"}, raw=True)
+
+
+def element(frames: Sequence[np.ndarray], fps: int, caption: str) -> str:
+    """The HTML of a video that plays in place, its file inside."""
+    video, words = b64encode(encode(frames, fps)).decode(), html.escape(caption)
+    return (
+        f'<video controls loop muted playsinline preload="auto" '
+        f'style="max-width: 100%; border: 1px solid #ccc" title="{words}" aria-label="{words}" '
+        f'src="data:video/mp4;base64,{video}"></video>'
+    )
 
 
 def encode(frames: Sequence[np.ndarray], fps: int = 30) -> bytes:

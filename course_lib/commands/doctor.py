@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,8 +46,8 @@ def checks() -> list[Check]:
     ]
 
 
-def report() -> None:
-    """Print the checks as a table."""
+def report() -> int:
+    """Print the checks as a table; return how many say that something will not work."""
     rows = checks()
     width = max(len(row.name) for row in rows)
     for row in rows:
@@ -58,6 +58,7 @@ def report() -> None:
     print(
         f"{failed} of {len(rows)} need mending." if failed else "Everything the lessons need works."
     )
+    return failed
 
 
 def parse(argv: Sequence[str]) -> None:
@@ -69,8 +70,7 @@ def parse(argv: Sequence[str]) -> None:
 def main(argv: Sequence[str]) -> int:
     """Print the report; 1 if something will not work."""
     parse(argv)
-    report()
-    return 1 if any(row.status == "fail" for row in checks()) else 0
+    return 1 if report() else 0
 
 
 def _python() -> Check:
@@ -198,10 +198,8 @@ def _chromium() -> Check:
 def _packages() -> Check:
     tested = pins(ROOT / "constraints.txt")
     wanted = {normalise(r.split("[")[0].split(">")[0].split("=")[0]) for r in requirements()}
-    missing = sorted(name for name in wanted if not _version(name))
-    if missing:
-        mend = "`python -m course_lib lab` installs them."
-        return Check("Packages", f"missing: {', '.join(missing)}", "fail", mend)
+    if missing := _missing("Packages", wanted):
+        return missing
     off = [
         f"{name} {_version(name)} (tested: {tested[name]})"
         for name in sorted(wanted & tested.keys())
@@ -215,11 +213,15 @@ def _packages() -> Check:
 
 def _models() -> Check:
     wanted = pins(ROOT / "requirements-models.txt")
-    missing = sorted(name for name in wanted if not _version(name))
-    if missing:
+    here = Check("Games, models", f"all {len(wanted)} packages are here", "ok")
+    return _missing("Games, models", wanted) or here
+
+
+def _missing(name: str, wanted: Iterable[str]) -> Check | None:
+    if missing := sorted(package for package in wanted if not _version(package)):
         mend = "`python -m course_lib lab` installs them."
-        return Check("Games, models", f"missing: {', '.join(missing)}", "fail", mend)
-    return Check("Games, models", f"all {len(wanted)} packages are here", "ok")
+        return Check(name, f"missing: {', '.join(missing)}", "fail", mend)
+    return None
 
 
 def _language_model() -> Check:

@@ -5,18 +5,13 @@ it stopped. A submission is graded again only if its file, the seeds or the exer
 """
 
 import argparse
-import concurrent.futures
-import functools
-import hashlib
-import json
+import contextlib
 import os
-import queue
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from course_lib.commands.bootstrap import ROOT, SetupError
+from course_lib.commands.bootstrap import SetupError, complain
 
 UNCONFINED = (
     "Submissions would run with your own rights: the program `bwrap` (package `bubblewrap`) is "
@@ -55,26 +50,22 @@ def main(argv: Sequence[str]) -> int:
     """Grade everything; 2 if it could not start, 130 if it was stopped."""
     options = parse(argv)
     import course_lib.lessons  # noqa: F401, it hands the classroom its exercises
-    from course_lib.classroom.grade import sandbox, submissions
+    from course_lib.classroom.grade import reports, sandbox, state, submissions
 
     confined = sandbox.available()
     if not confined and not options.trusted:
-        print(UNCONFINED, file=sys.stderr)
-        return 2
+        return complain(UNCONFINED)
     try:
         found = submissions.find(options.submissions)
     except FileNotFoundError as error:
-        print(error, file=sys.stderr)
-        return 2
+        return complain(str(error))
     if not found:
-        print(f"There is no notebook in {options.submissions}.", file=sys.stderr)
-        return 2
-    state = options.out / "state"
-    state.mkdir(parents=True, exist_ok=True)
-    stopped = _grade_all(found, state, options, confined)
-    students = _collect(found, state)
-    from course_lib.classroom.grade import reports
-
+        return complain(f"There is no notebook in {options.submissions}.")
+    folder = options.out / "state"
+    folder.mkdir(parents=True, exist_ok=True)
+    grading = state.grade_all(found, folder, options.seed, options.jobs, confined=confined)
+    stopped = _interrupted(grading, len(found))
+    students = state.students(found, folder)
     reports.write(students, options.out)
     print(
         f"{len(students)} students: {options.out / 'grades.csv'} and {options.out / 'summary.html'}"
@@ -82,6 +73,20 @@ def main(argv: Sequence[str]) -> int:
     if stopped:
         return 130
     return _fill_roster(students, options) if options.roster else 0
+
+
+def _interrupted(grading: Iterator[None], total: int) -> bool:
+    """Grade to the end behind a progress bar; True if the user stopped it."""
+    from tqdm import tqdm
+
+    with contextlib.closing(grading):
+        try:
+            for _ in tqdm(grading, total=total, unit="submission", desc="grading"):
+                pass
+        except KeyboardInterrupt:
+            print("Stopped. The same command goes on from here.", file=sys.stderr)
+            return True
+    return False
 
 
 def _fill_roster(students: list, options: argparse.Namespace) -> int:
@@ -95,106 +100,8 @@ def _fill_roster(students: list, options: argparse.Namespace) -> int:
     try:
         missing = roster.fill(options.roster, target, points, options.match, options.column)
     except roster.RosterError as error:
-        print(error, file=sys.stderr)
-        return 2
+        return complain(str(error))
     print(target)
     if missing:
         print(f"No row of {options.roster} names: {', '.join(missing)}.", file=sys.stderr)
     return 0
-
-
-def _grade_all(found: list, state: Path, options: argparse.Namespace, confined: bool) -> bool:
-    """Grade what is not graded yet, several at once; True if the user stopped it."""
-    from tqdm import tqdm
-
-    slots: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for slot in range(options.jobs):
-        slots.put(slot)
-
-    def work(submission) -> None:
-        slot = slots.get()
-        try:
-            _grade_one(submission, state, options.seed, slot, confined)
-        finally:
-            slots.put(slot)
-
-    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        jobs = [pool.submit(work, submission) for submission in found]
-        try:
-            finished = concurrent.futures.as_completed(jobs)
-            for job in tqdm(finished, total=len(jobs), unit="submission", desc="grading"):
-                job.result()
-        except KeyboardInterrupt:
-            pool.shutdown(wait=True, cancel_futures=True)
-            print("Stopped. The same command goes on from here.", file=sys.stderr)
-            return True
-    return False
-
-
-def _grade_one(submission, state: Path, secret: int, slot: int, confined: bool) -> None:
-    from course_lib.classroom.grade.notebook import UnreadableNotebook
-    from course_lib.classroom.grade.submission import SHOWN_SEED, grade, hidden_seeds
-
-    file = _state_file(submission, state)
-    record = {"student": submission.student, "path": submission.path, "grades": [], "problem": ""}
-    try:
-        data = submission.data()
-        record["fingerprint"] = _fingerprint(data, secret)
-        if _read(file).get("fingerprint") == record["fingerprint"]:
-            return
-        seeds = (SHOWN_SEED, *hidden_seeds(secret))
-        record["grades"] = [asdict(g) for g in grade(data, seeds, slot, confined=confined)]
-    except (UnreadableNotebook, ValueError) as error:
-        record["problem"] = f"{submission.path}: {error}"
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    part.replace(file)  # whole or not at all
-
-
-def _state_file(submission, state: Path) -> Path:
-    name = hashlib.sha256(submission.path.encode()).hexdigest()[:24]
-    return state / f"{name}.json"
-
-
-def _read(file: Path) -> dict:
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-
-
-def _fingerprint(data: bytes, secret: int) -> str:
-    """Of the submission and of all that judges it."""
-    digest = hashlib.sha256(data + secret.to_bytes(16, "big", signed=True))
-    digest.update(_library())
-    return digest.hexdigest()
-
-
-@functools.cache
-def _library() -> bytes:
-    """Of every file of the library: the right answers are its own functions."""
-    digest = hashlib.sha256()
-    for file in sorted((ROOT / "course_lib").rglob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.digest()
-
-
-def _collect(found: list, state: Path) -> list:
-    """The records of all submissions, by student."""
-    from course_lib.classroom.grade.reports import Student
-    from course_lib.classroom.grade.submission import Grade
-
-    students: dict[str, Student] = {}
-    for submission in found:
-        record = _read(_state_file(submission, state))
-        student = students.setdefault(submission.student, Student(submission.student))
-        grades = {row["exercise"]: Grade(**row) for row in record.get("grades", ())}
-        if student.grades.keys() & grades.keys():
-            student.problems.append(
-                f"{submission.path}: another notebook of this student holds the same exercises; "
-                "this one counts."
-            )
-        student.grades |= grades
-        if record.get("problem"):
-            student.problems.append(record["problem"])
-    return list(students.values())

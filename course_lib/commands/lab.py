@@ -5,25 +5,18 @@ import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
-from course_lib.commands.bootstrap import ROOT, SetupError
+from course_lib.commands.bootstrap import ROOT, SetupError, complaint
 
 FIRST = "notebooks/00_start_here.ipynb"
 PORT = 8888
 SETTINGS = Path(__file__).parent / "lab_settings"  # no question about news at the first start
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SetupError(f"{message}: lab knows --port N, --no-browser, --fresh and --here.")
-
-
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read lab's options; raise SetupError for an unknown one or an occupied port."""
-    parser = _Parser(prog="python -m course_lib lab", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m course_lib lab", description=__doc__)
+    parser.error = complaint("lab knows --port N, --no-browser, --fresh and --here.")
     parser.add_argument("--port", type=int, default=PORT, help="port of the server")
     parser.add_argument("--no-browser", action="store_true", help="print the address only")
     options = parser.parse_args(argv)

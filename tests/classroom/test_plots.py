@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course_lib.classroom import History, plots
+from course_lib.classroom import History, plots, style
 
 nan = np.nan
 
@@ -232,7 +232,7 @@ def test_whiskers_end_where_the_interval_does():
 def test_show_stores_the_words_beside_the_picture_and_closes_it(monkeypatch):
     shown = []
     monkeypatch.setattr(
-        plots, "display", lambda data, metadata=None, raw=False: shown.append((data, metadata))
+        style, "display", lambda data, metadata=None, raw=False: shown.append((data, metadata))
     )
     ax = plots.learning_curves({"DQN": runs(np.zeros((1, 3)))})
     figure = ax.figure

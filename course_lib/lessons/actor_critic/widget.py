@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
 
 from course_lib.classroom import live
+from course_lib.classroom.plots import COLORS, GREY
 from course_lib.rl import returns
 from course_lib.rl.rollout import Rollout
 
@@ -53,12 +54,8 @@ class AdvantageExplorer:
 
     def set(self, gamma: float | None = None, lam: float | None = None) -> str:
         """Choose another discount or lambda and return the summary."""
-        for name, value in (("gamma", gamma), ("lam", lam)):
-            if value is None:
-                continue
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {value}")
-            setattr(self, name, value)
+        changes = {"gamma": gamma, "lam": lam}
+        vars(self).update(live.changed(vars(self), changes, {"gamma": (0, 1), "lam": (0, 1)}))
         return repr(self)
 
     def last_steps(self) -> dict[str, float]:
@@ -88,14 +85,9 @@ class AdvantageExplorer:
             words.append(f"The step at which {names[kind]}: {value:+.1f}.")
         return " ".join(words)
 
-    def figure(self):
+    @live.drawn((9.5, 4.6), 2, 1, plain=True, sharex=True, height_ratios=(1, 1.3))
+    def figure(self, top, bottom):
         """Values and rewards above, advantages below."""
-        from matplotlib.figure import Figure
-
-        from course_lib.classroom.plots import COLORS, GREY
-
-        figure = Figure(figsize=(9.5, 4.6), layout="constrained")
-        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1, 1.3))
         advantages = self.advantages()
         time = np.arange(len(advantages))
         top.plot(time, self._column("values"), color=COLORS[2], label="value V(s)")
@@ -115,28 +107,14 @@ class AdvantageExplorer:
         for ax in (top, bottom):
             ax.spines[["top", "right"]].set_visible(False)
             ax.grid(False)
-        return figure
 
     def widget(self):
         """The live form: two sliders, one picture, one summary."""
-        import ipywidgets as widgets
+        controls = {
+            "gamma": live.slider("gamma", self.gamma),
+            "lam": live.slider("lambda", self.lam),
+        }
+        views = {"figure": self.figure, "text": self.__repr__}
+        return live.form(self.set, controls, **views, at_once=False)
 
-        image = widgets.Image(
-            value=live.to_png(self.figure()), format="png", layout={"max_width": "855px"}
-        )
-        words = widgets.HTML(repr(self))
-        look = {"min": 0.0, "max": 1.0, "step": 0.01, "continuous_update": False}
-        gamma = widgets.FloatSlider(value=self.gamma, description="gamma", **look)
-        lam = widgets.FloatSlider(value=self.lam, description="lambda", **look)
-
-        def moved(_: Mapping) -> None:
-            words.value = self.set(gamma.value, lam.value)
-            image.value = live.to_png(self.figure())
-
-        for slider in (gamma, lam):
-            slider.layout.width = "30em"
-            slider.observe(moved, "value")
-        return widgets.VBox([gamma, lam, image, words])
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), png=live.to_png(self.figure()))
+    _repr_mimebundle_ = live.bundle

@@ -1,8 +1,4 @@
-"""The widget of lesson 06: talk to the model, and watch it write.
-
-What is behind the buttons are plain functions: `Talk.prepare`, `Talk.answer`, `Talk.stop`. The
-stored output carries the first question with its answer as text.
-"""
+"""The widget of lesson 06: talk to the model, and watch it write."""
 
 from __future__ import annotations
 
@@ -49,21 +45,11 @@ class Reply:
         )
 
 
-def talk(
-    model: GPT,
-    tokenizer: Any,
-    question: str = "What is the capital of France?",
-    max_new_tokens: int = 120,
-) -> Talk:
+class Talk:
     """A line to type into, and the model's reply as it is written.
 
     Each question begins a new conversation. The first is answered at once, in at most 40 tokens.
     """
-    return Talk(model, tokenizer, question, max_new_tokens)
-
-
-class Talk:
-    """One question and its reply, with the settings that shape it."""
 
     def __init__(
         self,
@@ -187,7 +173,7 @@ class Talk:
     def as_html(self) -> str:
         """The same as HTML."""
         if self.error:
-            return f"<b>{html.escape(self.error)}</b>"
+            return live.wrong(self.error)
         box = "white-space:pre-wrap;max-width:80ch;line-height:1.5;padding:4px 0 4px 12px"
         return (
             f"<div style='{box}'><b>You:</b> {html.escape(self.question)}</div>"
@@ -200,57 +186,50 @@ class Talk:
         """The live form: a line to type into, two buttons, the settings, the reply."""
         import ipywidgets as widgets
 
-        wide = {"description_width": "8em"}
-        line = widgets.Textarea(value=self.question, description="question", rows=2, style=wide)
+        line = widgets.Textarea(value=self.question, description="question", rows=2)
         send = widgets.Button(description="Send", button_style="primary", icon="play")
         stop = widgets.Button(description="Stop", icon="stop", disabled=True)
-        heat = widgets.FloatSlider(
-            value=self.temperature, max=1.5, step=0.1, description="temperature", style=wide
-        )
-        limit = widgets.IntSlider(
-            value=self.max_new_tokens, min=10, max=400, description="most tokens", style=wide
-        )
-        system = widgets.Dropdown(options=SYSTEMS, description="system prompt", style=wide)
-        own = widgets.Text(value=self.own_system, description="own prompt", style=wide)
-        switch = widgets.Checkbox(value=self.adapters, description="LoRA adapters", style=wide)
-        page = widgets.HTML(self.as_html())
-        for control in (line, heat, limit, system, own, switch):
-            control.layout.width = "44em"
-        own.layout.display = "none"
+        heat = live.slider("temperature", self.temperature, 0.0, 1.5, 0.1)
+        limit = live.slider("most tokens", self.max_new_tokens, 10, 400, 1)
+        system = live.menu("system prompt", SYSTEMS[0], SYSTEMS)
+        own = widgets.Text(value=self.own_system, description="own prompt")
+        switch = live.switch("LoRA adapters", self.adapters)
+        (page,), show_reply = live.follow(page=self.as_html)
+        live.align([line, heat, limit, system, own, switch])
 
-        def offer_switch() -> None:
-            """Adapters may come and go after the widget was made."""
+        def offer() -> None:
+            """What can be set now: adapters may come and go after the widget was made."""
             switch.layout.display = None if lora.adapters(self.model) else "none"
+            own.layout.display = None if system.value == "own" else "none"
 
         def show() -> None:
-            page.value = self.as_html()
+            show_reply()
             send.disabled, stop.disabled = self.busy(), not self.busy()
 
         def sent(_) -> None:
             self.temperature, self.max_new_tokens = heat.value, limit.value
             self.system, self.own_system = system.value, own.value
             self.adapters = switch.value
-            offer_switch()
+            offer()
             try:
                 self.prepare(line.value)
                 self.ask(line.value, show)
             except ValueError as error:
-                page.value = f"<b>{html.escape(str(error))}</b>"
+                page.value = live.wrong(error)
                 return
             show()
 
-        def chosen(change) -> None:
-            own.layout.display = None if change["new"] == "own" else "none"
-
-        offer_switch()
+        offer()
         send.on_click(sent)
         stop.on_click(lambda _: self.stop())
-        system.observe(chosen, "value")
+        system.observe(lambda _: offer(), "value")
         buttons = widgets.HBox([send, stop], layout={"margin": "0 0 0 8.5em"})
         return widgets.VBox([line, buttons, heat, limit, system, own, switch, page])
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), rich=self.as_html())
+    _repr_mimebundle_ = live.bundle
+
+
+talk = Talk
 
 
 @contextlib.contextmanager

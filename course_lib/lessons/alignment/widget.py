@@ -1,7 +1,4 @@
-"""The widget of lesson 10: go along a training run, see what its makers saw, and say when to stop.
-
-`GoodhartExplorer.set` is a plain function of the settings; the slider and the checkbox call it.
-"""
+"""The widget of lesson 10: see of a training run what its makers saw, and say when to stop."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.classroom import live
+from course_lib.classroom.plots import COLORS, GREY, LINES
 from course_lib.rlhf.constraints import mean_of_last
 
 SMOOTH = 3  # updates: single batches are noisy
@@ -38,12 +36,8 @@ class GoodhartExplorer:
 
     def set(self, update: int | None = None, truth: bool | None = None) -> str:
         """Go to another update, from 1, or uncover the true reward; return the summary."""
-        if update is not None:
-            if not 1 <= update <= len(self):
-                raise ValueError(f"update must lie in [1, {len(self)}], got {update}")
-            self.update = update
-        if truth is not None:
-            self.truth = truth
+        changes = {"update": update, "truth": truth}
+        vars(self).update(live.changed(vars(self), changes, {"update": (1, len(self))}))
         return repr(self)
 
     def __repr__(self) -> str:
@@ -67,14 +61,9 @@ class GoodhartExplorer:
         box = "max-width:80ch;line-height:1.5;padding:4px 0 4px 12px;border-left:4px solid #0072B2"
         return f"<div aria-live='polite'>{first}<div style='{box}'>{second}</div></div>"
 
-    def figure(self):
+    @live.drawn((9.5, 3.6), 1, 2)
+    def figure(self, left, right):
         """Proxy and KL so far, and the whole truth where it is uncovered."""
-        from matplotlib.figure import Figure
-
-        from course_lib.classroom.plots import COLORS, GREY, LINES
-
-        figure = Figure(figsize=(9.5, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2)
         steps = np.arange(1, len(self) + 1)
         end = len(self) if self.truth else self.update
         left.plot(steps[:end], self.columns["proxy"][:end], color=COLORS[0], label="proxy")
@@ -86,39 +75,19 @@ class GoodhartExplorer:
             ax.axvline(self.update, color=GREY, linestyle=":")
             ax.plot(self.update, self.columns[name][self.update - 1], marker="o", color=color)
             ax.set(xlabel="update", xlim=(0, len(self) + 1))
-            ax.spines[["top", "right"]].set_visible(False)
         both = np.concatenate([self.columns["proxy"], self.columns["true"]])
         low = both.min() if self.truth else self.columns["proxy"].min()
         left.set(ylabel="reward (points)", ylim=(low - 0.3, both.max() + 0.3))
         right.set(ylabel="KL (nats per reply)", ylim=(0, 1.05 * self.columns["kl"].max()))
-        left.legend(loc="best", frameon=False)
-        return figure
+        left.legend(loc="best")
 
     def widget(self):
         """The live form: a slider, a checkbox, the picture, the words."""
-        import ipywidgets as widgets
+        controls = {
+            "update": live.slider("update", self.update, 1, len(self), 1),
+            "truth": live.switch("show the true reward", self.truth),
+        }
+        views = {"figure": self.figure, "page": self.as_html}
+        return live.form(self.set, controls, **views, at_once=False)
 
-        image = widgets.Image(
-            value=live.to_png(self.figure()), format="png", layout={"max_width": "855px"}
-        )
-        page = widgets.HTML(self.as_html())
-        slider = widgets.IntSlider(
-            value=self.update,
-            min=1,
-            max=len(self),
-            description="update",
-            continuous_update=False,
-            layout={"width": "36em"},
-        )
-        truth = widgets.Checkbox(value=self.truth, description="show the true reward")
-
-        def moved(_: Mapping) -> None:
-            self.set(slider.value, truth.value)
-            page.value, image.value = self.as_html(), live.to_png(self.figure())
-
-        for control in (slider, truth):
-            control.observe(moved, "value")
-        return widgets.VBox([slider, truth, image, page])
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), rich=self.as_html(), png=live.to_png(self.figure()))
+    _repr_mimebundle_ = live.bundle

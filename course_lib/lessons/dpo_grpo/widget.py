@@ -1,12 +1,8 @@
-"""The widget of lesson 09: the rewards of one group, and the advantages that GRPO makes of them.
-
-Its methods are plain functions of the rewards. The sliders call them; so can you, and so do the
-tests. The stored output carries the first group as a picture and as text.
-"""
+"""The widget of lesson 09: the rewards of one group, and the advantages that GRPO makes of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -45,10 +41,7 @@ class GroupExplorer:
         if len(rewards) != GROUP:
             raise ValueError(f"the group has {GROUP} responses, got {len(rewards)} rewards")
         for reward in rewards:
-            if not LOWEST <= reward <= HIGHEST:
-                raise ValueError(
-                    f"a reward must lie in [{LOWEST:g}, {HIGHEST:g}] here, got {reward:g}"
-                )
+            live.changed({"a reward": 0.0}, {"a reward": reward}, {"a reward": (LOWEST, HIGHEST)})
         self.rewards = [round(float(reward), 2) for reward in rewards]
         return repr(self)
 
@@ -95,17 +88,9 @@ class GroupExplorer:
         ]
         return f"rewards {rewards}; advantages {'; '.join(rows)}. {self.reason()}"
 
-    def figure(self):
+    @live.drawn((9.5, 3.6), 1, 2)
+    def figure(self, left, right):
         """Rewards with their mean on the left, both kinds of advantages on the right."""
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-
-        with rc_context(plots.STYLE):
-            figure = Figure(figsize=(9.5, 3.6), layout="constrained")
-            self._draw(*figure.subplots(1, 2))
-            return figure
-
-    def _draw(self, left, right) -> None:
         place = np.arange(1, GROUP + 1)
         left.bar(place, self.rewards, color=plots.GREY)
         mean = float(np.mean(self.rewards))
@@ -123,52 +108,38 @@ class GroupExplorer:
         for ax in (left, right):
             ax.set_xticks(place)
 
-    def png(self) -> bytes:
-        """The figure as PNG bytes."""
-        return live.to_png(self.figure())
-
     def widget(self):
         """The live form: a menu of groups, six sliders, the picture and the sentence."""
         import ipywidgets as widgets
 
-        image = widgets.Image(value=self.png(), format="png", layout={"max_width": "855px"})
-        words = widgets.HTML(repr(self))
+        # The picture first: who has read the sentence looks at it.
+        views, redraw = live.follow(figure=self.figure, text=self.__repr__)
         sliders = [
-            widgets.FloatSlider(
-                value=reward, min=LOWEST, max=HIGHEST, step=STEP, description=f"response {i}"
-            )
+            live.slider(f"response {i}", reward, LOWEST, HIGHEST, STEP)
             for i, reward in enumerate(self.rewards, start=1)
         ]
         start = next((n for n, r in GROUPS.items() if list(r) == self.rewards), None)
-        menu = widgets.Dropdown(options=list(GROUPS), value=start, description="group")
+        menu = live.menu("group", start, list(GROUPS))
         several = False  # while the menu moves all sliders, draw once
 
-        def show() -> None:
-            sentence = self.set([slider.value for slider in sliders])
-            image.value = self.png()  # first: who has read the sentence looks at the picture
-            words.value = sentence
-
-        def moved(_) -> None:
+        def moved(_: object) -> None:
             if not several:
-                show()
+                self.set([slider.value for slider in sliders])
+                redraw()
 
-        def chosen(change) -> None:
+        def chosen(event: Mapping) -> None:
             nonlocal several
-            if change["new"] is None:
-                return
             several = True
-            for slider, reward in zip(sliders, GROUPS[change["new"]], strict=True):
+            for slider, reward in zip(sliders, GROUPS[event["new"]], strict=True):
                 slider.value = reward
             several = False
-            show()
+            moved(event)
 
         for slider in sliders:
-            slider.style = {"description_width": "6em"}
             slider.observe(moved, "value")
-        menu.style = {"description_width": "6em"}
         menu.observe(chosen, "value")
+        live.align([menu, *sliders])
         columns = [widgets.VBox(sliders[:3]), widgets.VBox(sliders[3:])]
-        return widgets.VBox([menu, widgets.HBox(columns), image, words])
+        return widgets.VBox([menu, widgets.HBox(columns), *views])
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), png=self.png())
+    _repr_mimebundle_ = live.bundle

@@ -1,13 +1,9 @@
-"""Widgets of lesson 02: the arithmetic of one target, and the values a trained network holds.
-
-Each widget is a small object whose methods are plain functions of its settings. The sliders call
-them; so can you, and so do the tests. The stored output carries the first setting as text.
-"""
+"""Widgets of lesson 02: the arithmetic of one target, and the values a trained network holds."""
 
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -48,11 +44,8 @@ class TargetExplorer:
 
     def set(self, **settings: Any) -> float:
         """Change settings (spaces in names as underscores) and return the new target."""
-        for name, value in settings.items():
-            name = name.replace("_", " ")
-            if name not in self.settings:
-                raise ValueError(f"no setting {name!r}; there are: {', '.join(self.settings)}")
-            self.settings[name] = value
+        changes = {name.replace("_", " "): value for name, value in settings.items()}
+        self.settings = live.changed(self.settings, changes, {"ending": list(ENDINGS)})
         return self.target()
 
     def target(self) -> float:
@@ -92,36 +85,18 @@ class TargetExplorer:
 
     def widget(self):
         """The live form: a slider per number, a menu for how the episode stands, a switch."""
-        import ipywidgets as widgets
+        s = self.settings
+        controls = {
+            "gamma": live.slider("gamma", s["gamma"]),
+            "ending": live.menu("ending", s["ending"], list(ENDINGS)),
+            "double": live.switch("double", s["double"]),
+        }
+        for name in list(s)[3:]:
+            look = {"readout_format": ".1f"}
+            controls[name] = live.slider(name, s[name], 0.0, 50.0, 0.5, **look)
+        return live.form(self.set, controls, page=self.as_html)
 
-        shown = widgets.HTML(self.as_html())
-
-        def changed(name: str) -> Callable[[Mapping], None]:
-            def update(change: Mapping) -> None:
-                self.settings[name] = change["new"]
-                shown.value = self.as_html()
-
-            return update
-
-        wide = {"description_width": "9em"}
-        controls = [
-            widgets.FloatSlider(min=0.0, max=1.0, step=0.01, description="gamma"),
-            widgets.Dropdown(options=list(ENDINGS), description="ending"),
-            widgets.Checkbox(description="double", indent=True),
-        ]
-        controls += [
-            widgets.FloatSlider(min=0.0, max=50.0, step=0.5, description=name, readout_format=".1f")
-            for name in list(self.settings)[3:]
-        ]
-        for control in controls:
-            control.style = wide
-            control.layout.width = "30em"
-            control.value = self.settings[control.description]
-            control.observe(changed(control.description), "value")
-        return widgets.VBox([*controls, shown])
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), rich=self.as_html())
+    _repr_mimebundle_ = live.bundle
 
 
 class QMap:
@@ -141,48 +116,33 @@ class QMap:
     def values(self) -> np.ndarray:
         """Q of both actions on the grid: (spins, angles, 2)."""
         angle, spin = np.meshgrid(self.ANGLES, self.SPINS)
-        obs = np.stack(
-            [
-                np.full_like(angle, self.position),
-                np.full_like(angle, self.velocity),
-                angle,
-                spin,
-            ],
-            axis=-1,
-        )
+        cart = (np.full_like(angle, x) for x in (self.position, self.velocity))
+        obs = np.stack([*cart, angle, spin], axis=-1)
         return self.agent.q_values(obs.reshape(-1, 4)).reshape(*angle.shape, 2)
 
-    def figure(self):
-        """Both maps as a matplotlib figure."""
-        from matplotlib.figure import Figure
-
+    @live.drawn((9.5, 3.6), 1, 2, sharey=True)
+    def figure(self, left, right):
+        """Both maps."""
         q = self.values()
         preference = q[..., 1] - q[..., 0]
-        figure = Figure(figsize=(9.5, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True)
         extent = (self.ANGLES[0], self.ANGLES[-1], self.SPINS[0], self.SPINS[-1])
         look = {"extent": extent, "origin": "lower", "aspect": "auto"}
         image = left.imshow(q.max(axis=-1), cmap="cividis", **look)
-        figure.colorbar(image, ax=left, label="discounted steps to come")
+        left.figure.colorbar(image, ax=left, label="discounted steps to come")
         left.set(title="value of the better action", ylabel="angular velocity (rad/s)")
         limit = float(np.abs(preference).max()) or 1.0
         image = right.imshow(preference, cmap="PuOr", vmin=-limit, vmax=limit, **look)
-        figure.colorbar(image, ax=right, label="Q(right) - Q(left)")
+        left.figure.colorbar(image, ax=right, label="Q(right) - Q(left)")
         right.contour(preference, levels=[0.0], colors="black", extent=extent, origin="lower")
         right.set(title="which way it would push")
         for ax in (left, right):
             ax.set_xlabel("pole angle (rad)")
             ax.grid(False)
-        return figure
 
-    def png(self) -> bytes:
-        """The figure as PNG bytes."""
-        return live.to_png(self.figure())
-
-    def move(self, position: float, velocity: float) -> bytes:
-        """Put the cart elsewhere (m, m/s) and draw again."""
-        self.position, self.velocity = position, velocity
-        return self.png()
+    def move(self, position: float | None = None, velocity: float | None = None) -> None:
+        """Put the cart elsewhere (m, m/s); what is not given stays."""
+        self.position = self.position if position is None else position
+        self.velocity = self.velocity if velocity is None else velocity
 
     def __repr__(self) -> str:
         q = self.values().max(axis=-1)
@@ -193,20 +153,10 @@ class QMap:
 
     def widget(self):
         """The live form: two sliders move the cart under the maps."""
-        import ipywidgets as widgets
+        controls = {
+            "position": live.slider("position", self.position, -2.4, 2.4, 0.1),
+            "velocity": live.slider("velocity", self.velocity, -3.0, 3.0, 0.1),
+        }
+        return live.form(self.move, controls, figure=self.figure, at_once=False)
 
-        image = widgets.Image(value=self.png(), format="png", layout={"max_width": "855px"})
-        look = {"continuous_update": False, "style": {"description_width": "9em"}}
-        position = widgets.FloatSlider(min=-2.4, max=2.4, step=0.1, description="position", **look)
-        velocity = widgets.FloatSlider(min=-3.0, max=3.0, step=0.1, description="velocity", **look)
-
-        def moved(_: Mapping) -> None:
-            image.value = self.move(position.value, velocity.value)
-
-        for control in (position, velocity):
-            control.layout.width = "30em"
-            control.observe(moved, "value")
-        return widgets.VBox([position, velocity, image])
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), png=self.png())
+    _repr_mimebundle_ = live.bundle

@@ -1,12 +1,8 @@
-"""The widget of lesson 04: one row of PPO's loss, and where its gradient vanishes.
-
-Its methods are plain functions of the settings. The sliders call them; so can you, and so do the
-tests. The stored output carries the first setting as a picture and as text.
-"""
+"""The widget of lesson 04: one row of PPO's loss, and where its gradient vanishes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -43,18 +39,12 @@ class ClipExplorer:
         clipped_surrogate: Callable = ppo.clipped_surrogate,
     ):
         self._clipped_surrogate = clipped_surrogate
-        self.settings: dict[str, float] = {}
+        self.settings = dict.fromkeys(LIMITS, 0.0)
         self.set(ratio=ratio, advantage=advantage, clip=clip)
 
     def set(self, **settings: float) -> str:
         """Change ratio, advantage or clip, and return the sentence for the new point."""
-        for name, value in settings.items():
-            if name not in LIMITS:
-                raise ValueError(f"no setting {name!r}; there are: {', '.join(LIMITS)}")
-            low, high = LIMITS[name]
-            if not low <= value <= high:
-                raise ValueError(f"{name} must lie in [{low:g}, {high:g}], got {value:g}")
-            self.settings[name] = float(value)
+        self.settings = live.changed(self.settings, settings, LIMITS)
         return repr(self)
 
     def curve(self, ratios: np.ndarray | None = None) -> Curve:
@@ -114,17 +104,9 @@ class ClipExplorer:
             f"objective {objective:+.3f}, gradient {_signed(gradient)}. {self.reason()}"
         )
 
-    def figure(self):
+    @live.drawn((8.0, 4.4))
+    def figure(self, ax):
         """The objective over the ratio, the chosen point with its slope, the flat part shaded."""
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-
-        with rc_context(plots.STYLE):
-            figure = Figure(figsize=(8.0, 4.4), layout="constrained")
-            self._draw(figure.subplots())
-            return figure
-
-    def _draw(self, ax) -> None:
         ratio, advantage, clip = self.settings.values()
         objective, gradient = self.point()
         curve = self.curve()
@@ -140,18 +122,9 @@ class ClipExplorer:
         ax.plot(ratio, objective, "o", color=plots.COLORS[1], ms=11, zorder=5, label="here")
         if not np.isclose(gradient, 0):  # an arrow the way that training climbs
             run = 0.12 * np.sign(gradient)
-            ax.annotate(
-                "",
-                xy=(ratio + run, objective + gradient * run),
-                xytext=(ratio, objective),
-                arrowprops={
-                    "arrowstyle": "-|>",
-                    "color": plots.COLORS[1],
-                    "lw": 3.5,
-                    "mutation_scale": 22,
-                },
-                zorder=4,
-            )
+            look = {"arrowstyle": "-|>", "color": plots.COLORS[1], "lw": 3.5, "mutation_scale": 22}
+            ends = {"xytext": (ratio, objective), "xy": (ratio + run, objective + gradient * run)}
+            ax.annotate("", **ends, arrowprops=look, zorder=4)
         ax.set(
             xlim=(LIMITS["ratio"][0] - 0.05, LIMITS["ratio"][1] + 0.05),
             ylim=(-0.3, 3.4) if advantage >= 0 else (-3.4, 0.3),
@@ -161,34 +134,13 @@ class ClipExplorer:
         )
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4)
 
-    def png(self) -> bytes:
-        """The figure as PNG bytes."""
-        return live.to_png(self.figure())
-
     def widget(self):
         """The live form: three sliders, the picture and one sentence."""
-        import ipywidgets as widgets
+        values = self.settings.items()
+        controls = {name: live.slider(name, value, *LIMITS[name]) for name, value in values}
+        return live.form(self.set, controls, figure=self.figure, text=self.__repr__)
 
-        image = widgets.Image(value=self.png(), format="png", layout={"max_width": "720px"})
-        words = widgets.HTML(repr(self))
-
-        def moved(change: Mapping) -> None:
-            words.value = self.set(**{change["owner"].description: change["new"]})
-            image.value = self.png()
-
-        sliders = []
-        for name, (low, high) in LIMITS.items():
-            slider = widgets.FloatSlider(
-                value=self.settings[name], min=low, max=high, step=0.01, description=name
-            )
-            slider.style = {"description_width": "6em"}
-            slider.layout.width = "30em"
-            slider.observe(moved, "value")
-            sliders.append(slider)
-        return widgets.VBox([*sliders, image, words])
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), png=self.png())
+    _repr_mimebundle_ = live.bundle
 
 
 def _signed(gradient: float) -> str:

@@ -1,19 +1,19 @@
 """Widgets of lesson 01: Bellman backups step by step, and the same map learned from episodes.
 
-Both stand on FrozenLake and draw its sixteen values with the best actions as arrows. Their
-methods are plain functions; buttons and sliders call them, and so can you.
+Both stand on FrozenLake and draw its sixteen values with the best actions as arrows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import gymnasium
 import numpy as np
 
 from course_lib.classroom import live, plots
 from course_lib.rl import q_learning as tabular
+
+MAP = (5.6, 4.5)  # inches
 
 
 class BellmanExplorer:
@@ -52,8 +52,7 @@ class BellmanExplorer:
 
     def set(self, gamma: float) -> str:
         """Choose another discount and do the same number of sweeps again, from zero."""
-        if not 0 <= gamma <= 1:
-            raise ValueError(f"gamma must lie in [0, 1], got {gamma}")
+        live.changed(vars(self), {"gamma": gamma}, {"gamma": (0, 1)})
         self.gamma, sweeps = gamma, self.sweeps
         self.reset()
         return self.sweep(sweeps)
@@ -71,27 +70,23 @@ class BellmanExplorer:
             f"{self.change:.3f} at most."
         )
 
-    def png(self) -> bytes:
-        """The map as PNG bytes."""
-        return _map(self.values, tabular.epsilon_greedy(self.q().round(9), 0.0), (0.0, 1.0))
+    @live.drawn(MAP)
+    def figure(self, ax):
+        """The map."""
+        policy = tabular.epsilon_greedy(self.q().round(9), 0.0)
+        plots.value_map(self.values, plots.FROZEN_LAKE, policy=policy, limits=(0.0, 1.0), ax=ax)
 
-    def widget(self) -> Any:
+    def widget(self):
         """The live form: three buttons, one slider, the map and one sentence."""
-        import ipywidgets as widgets
-
-        slider = widgets.FloatSlider(
-            value=self.gamma, min=0.0, max=1.0, step=0.01, description="gamma"
-        )
-        slider.layout.width = "30em"
-        actions = {
-            "one sweep": lambda: self.sweep(1),
+        controls = {
+            "one sweep": self.sweep,
             "ten sweeps": lambda: self.sweep(10),
             "reset": self.reset,
+            "gamma": live.slider("gamma", self.gamma),
         }
-        return _box(self, actions, {slider: lambda value: self.set(value)})
+        return live.form(self.set, controls, figure=self.figure, text=self.__repr__)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), png=self.png())
+    _repr_mimebundle_ = live.bundle
 
 
 class QLearningExplorer:
@@ -130,12 +125,8 @@ class QLearningExplorer:
 
     def set(self, **settings: float) -> str:
         """Change alpha or epsilon for the episodes to come; what was learned stays."""
-        for name, value in settings.items():
-            if name not in self.settings:
-                raise ValueError(f"no setting {name!r}; there are: {', '.join(self.settings)}")
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {value}")
-            self.settings[name] = value
+        limits = dict.fromkeys(self.settings, (0, 1))
+        self.settings = live.changed(self.settings, settings, limits)
         return repr(self)
 
     def episodes(self, count: int) -> str:
@@ -167,61 +158,20 @@ class QLearningExplorer:
             f"{self.exact[0].max():.3f}. Largest error of a value: {self.error():.3f}."
         )
 
-    def png(self) -> bytes:
-        """The map as PNG bytes, its colours on the scale of the exact values."""
-        best = tabular.epsilon_greedy(self.q, 0.0)
-        return _map(self.q.max(axis=1), best, (0.0, float(self.exact.max())))
+    @live.drawn(MAP)
+    def figure(self, ax):
+        """The map, its colours on the scale of the exact values."""
+        look = {"policy": tabular.epsilon_greedy(self.q, 0.0), "limits": (0.0, self.exact.max())}
+        plots.value_map(self.q.max(axis=1), plots.FROZEN_LAKE, **look, ax=ax)
 
-    def widget(self) -> Any:
+    def widget(self):
         """The live form: three buttons, two sliders, the map and one sentence."""
-        import ipywidgets as widgets
-
-        sliders = {}
-        for name, value in self.settings.items():
-            slider = widgets.FloatSlider(value=value, min=0.0, max=1.0, step=0.01, description=name)
-            slider.layout.width = "30em"
-            sliders[slider] = lambda value, name=name: self.set(**{name: value})
-        actions = {
+        controls = {
             "10 episodes": lambda: self.episodes(10),
             "100 episodes": lambda: self.episodes(100),
             "reset": self.reset,
         }
-        return _box(self, actions, sliders)
+        controls |= {name: live.slider(name, value) for name, value in self.settings.items()}
+        return live.form(self.set, controls, figure=self.figure, text=self.__repr__)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), png=self.png())
-
-
-def _map(values: np.ndarray, policy: np.ndarray, limits: tuple[float, float]) -> bytes:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context(plots.STYLE):
-        figure = Figure(figsize=(5.6, 4.5), layout="constrained")
-        plots.value_map(
-            values, plots.FROZEN_LAKE, policy=policy, limits=limits, ax=figure.subplots()
-        )
-        return live.to_png(figure)
-
-
-def _box(
-    owner: Any, actions: Mapping[str, Callable[[], str]], sliders: Mapping[Any, Callable]
-) -> Any:
-    """Buttons in a row, sliders below, then the map and the sentence, redrawn by each of them."""
-    import ipywidgets as widgets
-
-    image = widgets.Image(value=owner.png(), format="png", layout={"width": "504px"})
-    words = widgets.HTML(repr(owner))
-
-    def show(sentence: str) -> None:
-        words.value = sentence
-        image.value = owner.png()
-
-    buttons = []
-    for name, action in actions.items():
-        button = widgets.Button(description=name)
-        button.on_click(lambda _, action=action: show(action()))
-        buttons.append(button)
-    for slider, action in sliders.items():
-        slider.observe(lambda change, action=action: show(action(change["new"])), "value")
-    return widgets.VBox([widgets.HBox(buttons), *sliders, image, words])
+    _repr_mimebundle_ = live.bundle

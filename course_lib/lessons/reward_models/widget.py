@@ -1,8 +1,6 @@
 """The widget of lesson 07: two replies side by side, and the learner says which is better.
 
-What is behind buttons and keys are plain functions: `Labelling.choose`, `Labelling.undo`. Each
-label is on the disk before the next pair appears. The stored output carries the first pair as
-text, so that the page reads well without a kernel.
+Each label is on the disk before the next pair appears.
 """
 
 from __future__ import annotations
@@ -24,21 +22,6 @@ ENOUGH = 10  # own labels from which on they are used for training
 CHOICES = ("left", "right", "tie")
 
 
-def label_pairs(
-    pairs: Sequence[Pair],
-    path: Path | str,
-    simulated: Mapping[int, float],
-    note: Callable[[str], str] | None = None,
-) -> Labelling:
-    """Label ``pairs`` by click or key; end a cell with it to show it.
-
-    Labels are kept in the file ``path``, and taken up again from there. ``simulated`` are the
-    labels to go on with where the learner has given none. ``note(prompt)`` says what one has to
-    know to judge the replies.
-    """
-    return Labelling(pairs, path, simulated, note)
-
-
 def as_people_write(text: str) -> str:
     """Words and signs between blanks as a text: "hello . i am busy ." as "Hello. I am busy."."""
     text = re.sub(r" ([.?!,])", r"\1", text)
@@ -47,7 +30,12 @@ def as_people_write(text: str) -> str:
 
 
 class Labelling:
-    """The pairs, the learner's labels so far, and the pair to be labelled next."""
+    """The pairs, the learner's labels so far, and the pair to be labelled next.
+
+    End a cell with it to label by click or key. Labels are kept in the file ``path``, and taken up
+    again from there. ``simulated`` are the labels to go on with where the learner has given none.
+    ``note(prompt)`` says what one has to know to judge the replies.
+    """
 
     def __init__(
         self,
@@ -191,32 +179,24 @@ class Labelling:
 
     def widget(self):
         """The live form."""
-        import anywidget
-        import traitlets
 
-        class View(anywidget.AnyWidget):
-            _esm = HERE / "widget.js"
-            _css = HERE / "widget.css"
-            view = traitlets.Dict().tag(sync=True)
-
-        box = View(view=self.view())
-
-        def received(_, message: Mapping, __) -> None:
+        def answer(message: Mapping) -> dict:
             action = message.get("action")
             try:
                 if action == "undo":
                     self.undo()
                 elif message.get("done") == len(self.own):  # else a second press came too fast
                     self.choose(action)
-                box.view = self.view()
             except (ValueError, OSError) as error:
-                box.view = {**self.view(), "status": str(error)}
+                return {**self.view(), "status": str(error)}
+            return self.view()
 
-        box.on_msg(received)
-        return box
+        return live.front_end(HERE, self.view(), answer)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), rich=self.as_html())
+    _repr_mimebundle_ = live.bundle
+
+
+label_pairs = Labelling
 
 
 # --- Figures of lesson 07 and its deck ---------------------------------------------------------
@@ -230,11 +210,10 @@ def draw_values(paid: Mapping[str, np.ndarray], truth: Mapping[str, float], ax: 
     ``paid``: trait -> (models,); ``truth``: trait -> what it is really worth, a diamond.
     """
     place = np.arange(len(paid))[::-1]
-    mean = np.array([np.mean(x) for x in paid.values()])
-    ends = np.array(
-        [[m - np.min(x), np.max(x) - m] for m, x in zip(mean, paid.values(), strict=True)]
-    ).T
-    ax.barh(place, mean, xerr=ends, color=plots.COLORS[0], height=0.55, capsize=3, label="model")
+    each = np.array([[np.mean(x), np.min(x), np.max(x)] for x in paid.values()])
+    ends = np.abs(each[:, 1:] - each[:, :1]).T
+    look = {"color": plots.COLORS[0], "height": 0.55, "capsize": 3, "label": "model"}
+    ax.barh(place, each[:, 0], xerr=ends, **look)
     true = [truth[name] for name in paid]
     ax.plot(true, place, "D", color=plots.COLORS[1], markersize=9, label="hotel")
     ax.axvline(0, color=plots.GREY, linewidth=1)

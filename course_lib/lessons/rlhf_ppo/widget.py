@@ -1,9 +1,7 @@
 """The widget of lesson 08: the account of one reply, token by token.
 
 What each token cost (its log-ratio times beta), what the whole reply earned (the score, at its
-last token), what the critic expected, and the advantage that PPO learns from. Behind the controls
-are plain functions: `Account.choose`, `Account.write`, `Account.price`. The stored output carries
-the first reply as a table and as text.
+last token), what the critic expected, and the advantage that PPO learns from.
 """
 
 from __future__ import annotations
@@ -37,15 +35,8 @@ class Entry(NamedTuple):
     advantage: float
 
 
-COLUMNS = {
-    "word": "token",
-    "logp": "log-prob., policy",
-    "ref_logp": "log-prob., reference",
-    "penalty": "KL price",
-    "score": "score",
-    "value": "value before",
-    "advantage": "advantage",
-}
+HEADS = ("token", "log-prob., policy", "log-prob., reference", "KL price", "score", "value before")
+HEADS += ("advantage",)
 
 
 class Account:
@@ -62,44 +53,32 @@ class Account:
     ):
         self.policy, self.critic, self.reference = policy, critic, reference
         self.reward, self.questions, self.config = reward, tuple(questions), config
-        self.beta = config.beta
-        self.draws = 0
-        self.choose(self.questions[0])
+        self.question, self.beta, self.draws = self.questions[0], config.beta, 0
+        self.write()
 
-    def choose(self, question: str) -> None:
-        """Ask this question and have one reply written."""
-        if question not in self.questions:
+    def set(self, question: str | None = None, beta: float | None = None) -> None:
+        """Ask another question and have a reply written; or put another price on a nat."""
+        if question is not None and question not in self.questions:
             raise ValueError(
                 f"no question {question!r}; there are {len(self.questions)}, "
                 f"such as {self.questions[0]!r}"
             )
-        self.question = question
-        self.write()
-
-    def price(self, beta: float) -> None:
-        """Another price of a nat, for the same reply."""
-        if not 0 <= beta <= LARGEST_BETA:
-            raise ValueError(f"beta must lie in [0, {LARGEST_BETA}], got {beta}")
-        self.beta = float(beta)
+        changes = {"question": question, "beta": beta}
+        vars(self).update(live.changed(vars(self), changes, {"beta": (0, LARGEST_BETA)}))
+        if question is not None:
+            self.write()
 
     @torch.no_grad()
     def write(self) -> None:
         """Draw another reply to the same question."""
         self.draws += 1
-        sampling = Sampling(
-            self.config.max_new_tokens,
-            self.config.temperature,
-            stop_tokens=(concierge.END_TOKEN,),
-        )
-        self.rollout = rollout = collect(
-            self.policy,
-            [concierge.prompt_tokens(self.question)],
-            self.reward,
-            sampling,
-            torch.Generator().manual_seed(self.draws),
-        )
+        length, temperature = self.config.max_new_tokens, self.config.temperature
+        sampling = Sampling(length, temperature, stop_tokens=(concierge.END_TOKEN,))
+        prompts, generator = [concierge.prompt_tokens(self.question)], torch.Generator()
+        generator.manual_seed(self.draws)
+        self.rollout = rollout = collect(self.policy, prompts, self.reward, sampling, generator)
         texts = (rollout.tokens, rollout.valid_mask, rollout.response_mask)
-        self.ref_logp = losses.response_logp(self.reference, *texts, self.config.temperature)
+        self.ref_logp = losses.response_logp(self.reference, *texts, temperature)
         self.values = self.critic(*texts[:2])
 
     def entries(self) -> list[Entry]:
@@ -142,7 +121,7 @@ class Account:
     def as_html(self) -> str:
         """The same as a table; shades repeat what the signs of the numbers say."""
         cell = "padding:2px 10px;text-align:right;font-variant-numeric:tabular-nums"
-        heads = "".join(f"<th style='{cell}'>{name}</th>" for name in COLUMNS.values())
+        heads = "".join(f"<th style='{cell}'>{name}</th>" for name in HEADS)
         rows = []
         for entry in self.entries():
             numbers = "".join(
@@ -159,42 +138,14 @@ class Account:
 
     def widget(self):
         """The live form: a question, a button, the price of a nat, the table."""
-        import ipywidgets as widgets
+        controls = {
+            "question": live.menu("question", self.question, self.questions),
+            "Another reply": self.write,
+            "beta": live.slider("beta", self.beta, 0.0, LARGEST_BETA, 0.05),
+        }
+        return live.form(self.set, controls, page=self.as_html)
 
-        wide = {"description_width": "6em"}
-        asked = widgets.Dropdown(
-            options=self.questions, value=self.question, description="question", style=wide
-        )
-        again = widgets.Button(description="Another reply", icon="refresh")
-        beta = widgets.FloatSlider(
-            value=self.beta, max=LARGEST_BETA, step=0.05, description="beta", style=wide
-        )
-        page = widgets.HTML(self.as_html())
-        for control in (asked, beta):
-            control.layout.width = "34em"
-
-        def show() -> None:
-            page.value = self.as_html()
-
-        def chosen(change) -> None:
-            self.choose(change["new"])
-            show()
-
-        def pressed(_) -> None:
-            self.write()
-            show()
-
-        def moved(change) -> None:
-            self.price(change["new"])
-            show()
-
-        asked.observe(chosen, "value")
-        beta.observe(moved, "value")
-        again.on_click(pressed)
-        return widgets.VBox([asked, widgets.HBox([again]), beta, page])
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), rich=self.as_html())
+    _repr_mimebundle_ = live.bundle
 
 
 def _signed(value: float) -> str:
@@ -207,5 +158,5 @@ def _shade(name: str, value: float) -> str:
         return "transparent" if name in ("logp", "ref_logp") else "#ffffff"
     colour = plots.COLORS[0] if value > 0 else plots.COLORS[1]
     strength = 0.1 + 0.5 * min(1.0, abs(value) / 2)
-    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(255 - (255 - part) * strength):02x}" for part in parts)
+    parts = bytes.fromhex(colour[1:])
+    return "#" + bytes(round(255 - (255 - part) * strength) for part in parts).hex()

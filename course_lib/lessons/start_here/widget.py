@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from course_lib.classroom import live
+from course_lib.classroom.plots import COLORS
 from course_lib.rl.returns import discounted_return
 
 STEPS = 100
@@ -24,9 +23,7 @@ class DiscountExplorer:
 
     def set(self, gamma: float) -> str:
         """Choose another discount and return the summary."""
-        if not 0 <= gamma <= 1:
-            raise ValueError(f"gamma must lie in [0, 1], got {gamma}")
-        self.gamma = gamma
+        self.gamma = live.changed(vars(self), {"gamma": gamma}, {"gamma": (0, 1)})["gamma"]
         return repr(self)
 
     def __repr__(self) -> str:
@@ -40,38 +37,15 @@ class DiscountExplorer:
             f"The last reward is worth {weights[-1]:.2g} today."
         )
 
-    def figure(self):
+    @live.drawn((8, 2.8))
+    def figure(self, ax):
         """The weight of every step as bars."""
-        from matplotlib.figure import Figure
-
-        from course_lib.classroom.plots import COLORS
-
-        figure = Figure(figsize=(8, 2.8), layout="constrained")
-        ax = figure.subplots()
         ax.bar(np.arange(STEPS), self.weights(), width=1.0, color=COLORS[0])
         ax.set(xlabel="step t", ylabel="worth today, γᵗ", ylim=(0, 1.05), xlim=(-1, STEPS))
-        ax.spines[["top", "right"]].set_visible(False)
-        return figure
 
     def widget(self):
         """The live form: one slider, one picture, one sentence."""
-        import ipywidgets as widgets
+        controls = {"gamma": live.slider("gamma", self.gamma)}
+        return live.form(self.set, controls, figure=self.figure, text=self.__repr__)
 
-        image = widgets.Image(
-            value=live.to_png(self.figure()), format="png", layout={"max_width": "720px"}
-        )
-        words = widgets.Label(repr(self))
-        slider = widgets.FloatSlider(
-            value=self.gamma, min=0.0, max=1.0, step=0.01, description="gamma"
-        )
-        slider.layout.width = "30em"
-
-        def moved(change: Mapping) -> None:
-            words.value = self.set(change["new"])
-            image.value = live.to_png(self.figure())
-
-        slider.observe(moved, "value")
-        return widgets.VBox([slider, image, words])
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), png=live.to_png(self.figure()))
+    _repr_mimebundle_ = live.bundle

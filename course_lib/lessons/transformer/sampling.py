@@ -1,14 +1,9 @@
-"""A widget of lesson 05: what temperature and top-p do to the next token, and to a text.
-
-Its methods are plain functions of the settings. The sliders call them; so can you, and so do the
-tests. The stored output carries the first setting as a picture and as text.
-"""
+"""A widget of lesson 05: what temperature and top-p do to the next token, and to a text."""
 
 from __future__ import annotations
 
 import html
 import textwrap
-from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,39 +24,22 @@ class Distribution(NamedTuple):
     sampled: Tensor  # as they are drawn from
 
 
-def temperature(
-    model: gpt.GPT, tokenizer: Any, prompt: str, characters: int = 200
-) -> TemperatureExplorer:
-    """Sliders for temperature, top-p and seed; the next token's chances and a continuation.
+class TemperatureExplorer:
+    """A model that goes on from a prompt, and the chances of the first token that it draws.
 
     `tokenizer` may be any of this course: it needs `encode` and `decode`.
     """
-    return TemperatureExplorer(model, tokenizer, prompt, characters)
-
-
-class TemperatureExplorer:
-    """A model that goes on from a prompt, and the chances of the first token that it draws."""
 
     def __init__(self, model: gpt.GPT, tokenizer: Any, prompt: str, characters: int = 200):
         self.model, self.tokenizer, self.characters = model, tokenizer, characters
-        self.settings: dict[str, Any] = {
-            "prompt": prompt,
-            "temperature": 0.8,
-            "top_p": 1.0,
-            "seed": 0,
-        }
+        self.settings: dict[str, Any] = {"prompt": prompt, "temperature": 0.8, "top_p": 1.0}
+        self.settings["seed"] = 0
         self.text = ""  # the continuation
         self.set()
 
     def set(self, **settings: Any) -> str:
         """Change prompt, temperature, top_p or seed; return the new continuation."""
-        for name, value in settings.items():
-            if name not in self.settings:
-                raise ValueError(f"no setting {name!r}; there are: {', '.join(self.settings)}")
-            low, high = LIMITS.get(name, (None, None))
-            if low is not None and not low <= value <= high:
-                raise ValueError(f"{name} must lie in [{low:g}, {high:g}], got {value:g}")
-        chosen = self.settings | settings
+        chosen = live.changed(self.settings, settings, LIMITS)
         if not chosen["prompt"]:
             raise ValueError("the prompt is empty: give the model at least one character to go on")
         self.tokenizer.encode(chosen["prompt"])  # raises where a character has no number
@@ -70,11 +48,9 @@ class TemperatureExplorer:
         return self.text
 
     def _continue(self) -> str:
-        sampling = {
-            "temperature": self.settings["temperature"],
-            "top_p": self.settings["top_p"] if self.settings["top_p"] < 1 else None,
-        }
-        generator = torch.Generator().manual_seed(int(self.settings["seed"]))
+        _, heat, top_p, seed = self.settings.values()
+        sampling = {"temperature": heat, "top_p": top_p if top_p < 1 else None}
+        generator = torch.Generator().manual_seed(int(seed))
         read, half = self._tokens(), max(1, self.model.config.context // 2)
         start = len(read)
         while True:
@@ -126,27 +102,8 @@ class TemperatureExplorer:
     def __repr__(self) -> str:
         return f"{self.summary()}\n\n{self.settings['prompt']}{self.text}"
 
-    def figure(self, with_text: bool = False):
-        """The most probable next tokens: as the model has them, and as they are drawn."""
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-
-        text = (self.settings["prompt"] + self.text).strip("\n")
-        lines = _wrapped(text, 78) if with_text else []
-        with rc_context(plots.STYLE):
-            below = 0.21 * len(lines)
-            figure = Figure(figsize=(9.0, 3.6 + below), layout="constrained")
-            if not lines:
-                self._draw(figure.subplots())
-                return figure
-            ax, page = figure.subplots(2, 1, height_ratios=(3.6, below))
-            self._draw(ax)
-            page.set_axis_off()
-            look = {"family": "monospace", "fontsize": 11, "va": "top", "parse_math": False}
-            page.text(0, 1, "\n".join(lines), transform=page.transAxes, **look)
-            return figure
-
     def _draw(self, ax) -> None:
+        """The most probable next tokens: as the model has them, and as they are drawn."""
         model, sampled = self.distribution()
         top = model.topk(min(SHOWN, len(model))).indices
         place = np.arange(len(top))
@@ -160,62 +117,52 @@ class TemperatureExplorer:
         highest = max(model.max(), sampled.max())
         limit = next(limit for limit in (0.25, 0.5, 1.0, 2.0) if highest <= limit)
         ax.set(ylim=(0, min(limit, 1) * 1.02), xlabel="next token", ylabel="probability")
-        ax.set_title(
-            f"temperature {self.settings['temperature']:.2f}, top-p {self.settings['top_p']:.2f}"
-        )
+        heat, top_p = self.settings["temperature"], self.settings["top_p"]
+        ax.set_title(f"temperature {heat:.2f}, top-p {top_p:.2f}")
         ax.grid(axis="x", visible=False)
         ax.legend(loc="upper right")
 
-    def png(self, with_text: bool = False) -> bytes:
-        """The figure as PNG bytes."""
-        return live.to_png(self.figure(with_text))
+    chart = live.drawn((9.0, 3.6))(_draw)
+
+    def figure(self):
+        """The chart, and below it the text, for a page without a kernel."""
+        lines = _wrapped((self.settings["prompt"] + self.text).strip("\n"), 78)
+        below = 0.21 * len(lines)
+
+        @live.drawn((9.0, 3.6 + below), 2, 1, height_ratios=(3.6, below))
+        def both(self, ax, page) -> None:
+            self._draw(ax)
+            page.set_axis_off()
+            look = {"family": "monospace", "fontsize": 11, "va": "top", "parse_math": False}
+            page.text(0, 1, "\n".join(lines), transform=page.transAxes, **look)
+
+        return both(self)
 
     def widget(self):
         """The live form: a field for the prompt, three sliders, the chart and the continuation."""
         import ipywidgets as widgets
 
-        image = widgets.Image(value=self.png(), format="png", layout={"max_width": "810px"})
-        words, page = widgets.HTML(html.escape(self.summary())), widgets.HTML(self.as_html())
-        look = {"continuous_update": False}
-        lines = min(8, self.settings["prompt"].count("\n") + 1)
+        prompt, temperature, top_p, seed = self.settings.values()
+        rows = min(8, prompt.count("\n") + 1)
         controls = {
-            "prompt": widgets.Textarea(description="prompt", rows=lines, **look),
-            "temperature": widgets.FloatSlider(
-                min=0.0, max=2.0, step=0.05, description="temperature", **look
-            ),
-            "top_p": widgets.FloatSlider(min=0.05, max=1.0, step=0.05, description="top-p", **look),
-            "seed": widgets.IntSlider(min=0, max=50, description="seed", **look),
+            "prompt": widgets.Textarea(value=prompt, description="prompt", rows=rows),
+            "temperature": live.slider("temperature", temperature, 0.0, 2.0, 0.05),
+            "top_p": live.slider("top-p", top_p, 0.05, 1.0, 0.05),
+            "seed": live.slider("seed", seed, 0, 50, 1),
         }
+        views = {"figure": self.chart, "text": self.summary, "page": self.page}
+        return live.form(self.set, controls, **views, at_once=False)
 
-        def changed(name: str) -> Callable[[Mapping], None]:
-            def update(change: Mapping) -> None:
-                try:
-                    self.set(**{name: change["new"]})
-                except ValueError as error:
-                    page.value = f"<b>{html.escape(str(error))}</b>"
-                    return
-                image.value, page.value = self.png(), self.as_html()
-                words.value = html.escape(self.summary())
-
-            return update
-
-        for name, control in controls.items():
-            control.style = {"description_width": "8em"}
-            control.layout.width = "34em"
-            control.value = self.settings[name]
-            control.observe(changed(name), "value")
-        return widgets.VBox([*controls.values(), image, words, page])
-
-    def as_html(self) -> str:
+    def page(self) -> str:
         """Prompt and continuation, the prompt in bold."""
-        prompt, text = (
-            html.escape(part) for part in (self.settings["prompt"].lstrip("\n"), self.text)
-        )
+        prompt, text = map(html.escape, (self.settings["prompt"].lstrip("\n"), self.text))
         style = "white-space:pre-wrap;font-family:monospace;line-height:1.4;max-width:80ch"
         return f"<div style='{style}'><b>{prompt}</b>{text}</div>"
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), png=self.png(with_text=True))
+    _repr_mimebundle_ = live.bundle
+
+
+temperature = TemperatureExplorer
 
 
 def _visible(text: str) -> str:

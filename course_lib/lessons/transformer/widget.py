@@ -1,14 +1,9 @@
-"""Widgets of lesson 05: attention among five words; `temperature` stands in `sampling.py`.
-
-The methods are plain functions of the settings. The sliders call them; so can you, and so do the
-tests. The stored output carries the first setting as a picture and as text.
-"""
+"""Widgets of lesson 05: attention among five words; `temperature` stands in `sampling.py`."""
 
 from __future__ import annotations
 
-import html
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -54,16 +49,11 @@ VALUES = torch.tensor(
 DIVISORS = (0.25, 16.0)
 
 
-def attention_by_hand(attention: Callable[..., Tensor] = gpt.attention) -> AttentionByHand:
-    """Five words: choose who asks, and see whom it looks at and what it gathers from them.
+class AttentionByHand:
+    """Five words, queries, keys and values by hand: whom a word looks at, and what it gathers.
 
     `attention(q, k, v, mask)` is the function at work: pass your own to try it.
     """
-    return AttentionByHand(attention)
-
-
-class AttentionByHand:
-    """The sentence "the king saw his crown", with queries, keys and values written by hand."""
 
     def __init__(
         self,
@@ -73,21 +63,13 @@ class AttentionByHand:
         causal: bool = True,
     ):
         self._attention = attention
-        self.settings: dict[str, Any] = {"word": word, "divisor": divisor, "causal": causal}
-        self.set()
+        self.settings: dict[str, Any] = {"word": "his", "divisor": 2.0, "causal": True}
+        self.set(word=word, divisor=divisor, causal=causal)
 
     def set(self, **settings: Any) -> str:
         """Change the word that asks, the divisor or the mask; return the sentence for it."""
-        for name in settings:
-            if name not in self.settings:
-                raise ValueError(f"no setting {name!r}; there are: {', '.join(self.settings)}")
-        chosen = self.settings | settings
-        if chosen["word"] not in WORDS:
-            raise ValueError(f"word must be one of {', '.join(WORDS)}, got {chosen['word']!r}")
-        low, high = DIVISORS
-        if not low <= chosen["divisor"] <= high:
-            raise ValueError(f"divisor must lie in [{low:g}, {high:g}], got {chosen['divisor']:g}")
-        self.settings = chosen
+        limits = {"word": WORDS, "divisor": DIVISORS}
+        self.settings = live.changed(self.settings, settings, limits)
         return repr(self)
 
     def mask(self) -> Tensor:
@@ -129,17 +111,9 @@ class AttentionByHand:
             f"divided by {divisor:.2f} it looks at: {looks}. It gathers: {gathers}."
         )
 
-    def figure(self):
+    @live.drawn((9.5, 3.6), 1, 3)
+    def figure(self, scores_ax, weights_ax, mixed_ax):
         """Scores, weights and what is gathered, side by side."""
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-
-        with rc_context(plots.STYLE):
-            figure = Figure(figsize=(9.5, 3.6), layout="constrained")
-            self._draw(*figure.subplots(1, 3))
-            return figure
-
-    def _draw(self, scores_ax, weights_ax, mixed_ax) -> None:
         mask = self.mask()[0].tolist()
         scores = (self.scores() / self.settings["divisor"]).tolist()
         bars = [
@@ -163,35 +137,21 @@ class AttentionByHand:
             ax.grid(axis="y", visible=False)
         scores_ax.set_ylabel(f'"{self.settings["word"]}" asks')
 
-    def png(self) -> bytes:
-        """The figure as PNG bytes."""
-        return live.to_png(self.figure())
-
     def widget(self):
         """The live form: a menu, a slider, a switch, the picture and one sentence."""
         import ipywidgets as widgets
 
-        image = widgets.Image(value=self.png(), format="png", layout={"max_width": "855px"})
-        words = widgets.HTML(html.escape(repr(self)))
+        word, divisor, causal = self.settings.values()
         low, high = (math.log2(limit) for limit in DIVISORS)
-        controls = [
-            widgets.Dropdown(options=WORDS, description="word"),
-            widgets.FloatLogSlider(
-                base=2, min=low, max=high, step=0.25, description="divisor", readout_format=".2f"
-            ),
-            widgets.Checkbox(description="causal", indent=True),
-        ]
+        look = {"step": 0.25, "description": "divisor", "readout_format": ".2f"}
+        controls = {
+            "word": live.menu("word", word, WORDS),
+            "divisor": widgets.FloatLogSlider(value=divisor, base=2, min=low, max=high, **look),
+            "causal": live.switch("causal", causal),
+        }
+        return live.form(self.set, controls, figure=self.figure, text=self.__repr__)
 
-        def changed(change: Mapping) -> None:
-            words.value = html.escape(self.set(**{change["owner"].description: change["new"]}))
-            image.value = self.png()
+    _repr_mimebundle_ = live.bundle
 
-        for control in controls:
-            control.style = {"description_width": "6em"}
-            control.layout.width = "30em"
-            control.value = self.settings[control.description]
-            control.observe(changed, "value")
-        return widgets.VBox([*controls, image, words])
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), png=self.png())
+attention_by_hand = AttentionByHand

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from torch import Tensor
 
 from course_lib.classroom import plots
 from course_lib.evaluation import bootstrap_interval, iqm
 from course_lib.lessons.transformer_world_model.widget import COLOURS, EMPTY
-from course_lib.rl.envs import make
+from course_lib.rl.envs import Step, make
 from course_lib.world_models.frame_tokenizer import FrameTokenizer
 from course_lib.world_models.frames import Windows
 from course_lib.world_models.imagination import Dream
@@ -23,10 +24,10 @@ from course_lib.worlds.breakout import one_ball_one_paddle, same_frame
 def draw_frame(frame: Tensor | np.ndarray, ax: Axes, title: str = "") -> Axes:
     """A frame (C, H, W) of zeros and ones, or of probabilities: half a ball is half as bright."""
     shares = np.asarray(frame, dtype=float)
-    picture = np.full((*shares.shape[1:], 3), _rgb(EMPTY))
+    picture = np.full((*shares.shape[1:], 3), to_rgb(EMPTY))
     for channel in reversed(range(len(shares))):  # channel 0 last: nothing hides it
         share = shares[channel][..., None]
-        picture = share * _rgb(COLOURS[channel % len(COLOURS)]) + (1 - share) * picture
+        picture = share * np.array(to_rgb(COLOURS[channel % len(COLOURS)])) + (1 - share) * picture
     ax.imshow(picture)
     ax.set(xticks=[], yticks=[])
     ax.set_title(title, size=12, weight="normal", loc="center")
@@ -54,14 +55,20 @@ def kept_whole(dream: Dream, seed: int = 0) -> np.ndarray:
 
     Actions are random. Of each dream the steps up to its end count, and that end.
     """
-    rng = np.random.default_rng(seed)
-    dream.reset()
     shares = []
-    for _ in range(dream.horizon):
-        step = dream.step(rng.integers(dream.num_actions, size=dream.num_envs))
+    for _, step in _at_random(dream, np.random.default_rng(seed)):
         whole = one_ball_one_paddle(torch.as_tensor(step.obs)).numpy()
         shares.append(whole[step.valid].mean() if step.valid.any() else np.nan)
     return np.array(shares)
+
+
+def _at_random(dream: Dream, rng: np.random.Generator) -> Iterator[tuple[np.ndarray, Step]]:
+    """Each step of a dream whose actions are random, with the frames before it."""
+    before = dream.reset()
+    for _ in range(dream.horizon):
+        step = dream.step(rng.integers(dream.num_actions, size=dream.num_envs))
+        yield before, step
+        before = step.obs
 
 
 def foretold(
@@ -106,9 +113,7 @@ def audit(dream: Dream, batches: int = 4, seed: int = 0) -> dict[str, float]:
     """
     rng, count = np.random.default_rng(seed), dict.fromkeys([*BOOKS, *"LEBP"], 0)
     for _ in range(batches):
-        before = dream.reset()
-        for _ in range(dream.horizon):
-            step = dream.step(rng.integers(dream.num_actions, size=dream.num_envs))
+        for before, step in _at_random(dream, rng):
             lost = step.obs[:, 1, -1].any(axis=-1)
             gone = step.obs[:, 3].sum((1, 2)) < before[:, 3].sum((1, 2))
             told = {"L": lost, "E": step.terminated, "B": gone, "P": step.rewards > 0}
@@ -116,7 +121,6 @@ def audit(dream: Dream, batches: int = 4, seed: int = 0) -> dict[str, float]:
             told |= {"unpaid": gone & (step.rewards == 0), "paid": ~gone & (step.rewards > 0)}
             for name, true in told.items():
                 count[name] += int((true & step.valid).sum())
-            before = step.obs
     return {name: count[name] / max(count[of], 1) for name, of in zip(BOOKS, "LEBP", strict=True)}
 
 
@@ -162,13 +166,10 @@ def draw_scores(
     """Interquartile mean, interval and dots of each agent's seeds; its CPU seconds by its name."""
     bars, dots = {}, {}
     for agent, label in names.items():
-        mine = [run for run in runs if run["agent"] == agent]
-        values = [run[score] for run in mine]
-        if not values:
-            continue
-        label = f"{label}, {np.mean([run['cpu'] for run in mine]):.0f} s"
-        bars[label] = (iqm(values), *bootstrap_interval(values, iqm))
-        dots[label] = values
+        if mine := [run for run in runs if run["agent"] == agent]:
+            label = f"{label}, {np.mean([run['cpu'] for run in mine]):.0f} s"
+            dots[label] = [run[score] for run in mine]
+            bars[label] = _with_interval(dots[label])
     return plots.bars_with_intervals(
         bars, label="bricks per game, interquartile mean", runs=dots, ax=ax
     )
@@ -179,19 +180,15 @@ def verdicts(runs: Sequence[Mapping], mine: str, score: str = "return") -> dict[
 
     Interquartile means over seeds; "above" and "below" where the 95 % intervals do not overlap.
     """
-    found = {}
-    for agent in dict.fromkeys(run["agent"] for run in runs):
-        values = [run[score] for run in runs if run["agent"] == agent]
-        found[agent] = (iqm(values), *bootstrap_interval(values, iqm))
-    _, low, high = found[mine]
-    words = {}
-    for agent, (_, its_low, its_high) in found.items():
-        if agent != mine:
-            words[agent] = (
-                "above" if low > its_high else "below" if high < its_low else "no verdict"
-            )
-    return words
+    agents = dict.fromkeys(run["agent"] for run in runs)
+    found = {a: _with_interval([r[score] for r in runs if r["agent"] == a]) for a in agents}
+    _, low, high = found.pop(mine)
+    return {
+        agent: "above" if low > its_high else "below" if high < its_low else "no verdict"
+        for agent, (_, its_low, its_high) in found.items()
+    }
 
 
-def _rgb(colour: str) -> np.ndarray:
-    return np.array([int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+def _with_interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Interquartile mean and its 95 % bootstrap interval."""
+    return iqm(values), *bootstrap_interval(values, iqm)

@@ -1,8 +1,7 @@
 """The widget of lesson 12: play inside a world model's dream, the real game beside it.
 
 Both start from the same real state and get the same actions; a meter says how true the dream is.
-What is behind keys and buttons are plain functions: `DreamGame.press`, `.reset`, `.chance`. The
-stored output carries a recorded clip, so that the page shows the dream without a kernel.
+The stored output carries a recorded clip, so that the page shows the dream without a kernel.
 """
 
 from __future__ import annotations
@@ -120,14 +119,10 @@ class DreamGame:
             self.score["dream"] += float(predicted.rewards[0])
             self.over["dream"] = bool(predicted.terminated[0])
         if both:
-            self._compare()
-
-    def _compare(self) -> None:
-        self.compared += 1
-        true = not self.differing().any()
-        self.exact += true
-        if not true and self.first_error is None:
-            self.first_error = self.steps
+            true = not self.differing().any()
+            self.compared, self.exact = self.compared + 1, self.exact + true
+            if not true and self.first_error is None:
+                self.first_error = self.steps
 
     # --- Where they stand ---
 
@@ -210,21 +205,8 @@ class DreamGame:
 
     def widget(self):
         """The live form: two canvases, keys, buttons, the meter."""
-        import anywidget
-        import traitlets
 
-        class View(anywidget.AnyWidget):
-            _esm = HERE / "widget.js"
-            _css = HERE / "widget.css"
-            actions = traitlets.List().tag(sync=True)
-            colours = traitlets.List().tag(sync=True)
-            view = traitlets.Dict().tag(sync=True)
-
-        box = View(
-            actions=list(self.actions), colours=[EMPTY, *COLOURS], view={**self.view(), "press": 0}
-        )
-
-        def received(_, message: Mapping, __) -> None:
+        def answer(message: Mapping) -> dict:
             action = message.get("action")
             if action == "reset":
                 self.reset()
@@ -233,13 +215,12 @@ class DreamGame:
             elif action in self.actions:
                 self.press(action)
             # Always another number, so that the front end hears even of a step without a change.
-            box.view = {**self.view(), "press": message.get("press", 0)}
+            return {**self.view(), "press": message.get("press", 0)}
 
-        box.on_msg(received)
-        return box
+        fixed = {"actions": list(self.actions), "colours": [EMPTY, *COLOURS]}
+        return live.front_end(HERE, {**self.view(), "press": 0}, answer, **fixed)
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self))
+    _repr_mimebundle_ = live.bundle
 
 
 class RecordedDream:
@@ -258,13 +239,11 @@ class RecordedDream:
 
         words = html.escape(self.caption)
         strip = video.film_strip(self.pictures, self.fps, self.caption, count=4)
-        film = b64encode(video.encode(self.pictures, self.fps)).decode()
+        film = video.element(self.pictures, self.fps, self.caption)
         return (
             f"<figure style='margin:0;max-width:46em'>"
             f"<img alt='Film strip. {words}' style='max-width:100%' "
-            f"src='data:image/png;base64,{b64encode(strip).decode()}'>"
-            f"<video controls loop muted playsinline style='max-width:100%' aria-label='{words}' "
-            f"src='data:video/mp4;base64,{film}'></video>"
+            f"src='data:image/png;base64,{b64encode(strip).decode()}'>{film}"
             f"<figcaption>{words} Run this cell to play yourself.</figcaption></figure>"
         )
 
@@ -272,8 +251,7 @@ class RecordedDream:
         """The game's own."""
         return self.game.widget()
 
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), rich=self.as_html())
+    _repr_mimebundle_ = live.bundle
 
 
 def play(model: WorldModel, game: str = "MinAtar/Breakout", seed: int = 0) -> RecordedDream:
@@ -304,18 +282,14 @@ def _top(frame: np.ndarray) -> np.ndarray:
 
 
 def _painted(frame: np.ndarray, scale: int) -> np.ndarray:
-    colours = np.array([_rgb(colour) for colour in (EMPTY, *COLOURS)], np.uint8)
+    colours = np.array([list(bytes.fromhex(c[1:])) for c in (EMPTY, *COLOURS)], np.uint8)
     return colours[_top(frame)].repeat(scale, axis=0).repeat(scale, axis=1)
-
-
-def _rgb(colour: str) -> tuple[int, ...]:
-    return tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5))
 
 
 def _cross(cell: np.ndarray) -> None:
     """A red cross with a white edge: seen on every colour."""
     steps = np.arange(len(cell))
-    for colour, width in (("#ffffff", 2), ("#d00000", 1)):
+    for colour, width in (((255, 255, 255), 2), ((208, 0, 0), 1)):
         for along in (steps, steps[::-1]):
             for shift in range(-width + 1, width):
-                cell[np.clip(steps + shift, 0, len(cell) - 1), along] = _rgb(colour)
+                cell[np.clip(steps + shift, 0, len(cell) - 1), along] = colour

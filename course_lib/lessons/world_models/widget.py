@@ -1,8 +1,7 @@
 """The widget of lesson 11: a pendulum dreamed open loop, beside the real one.
 
 From one start both get the same torques. The real one is simulated; the dream is the ensemble's,
-each member fed with its own predictions. `DreamExplorer.set` is a plain function of the settings;
-the sliders call it. The stored output carries the first setting as a picture and as text.
+each member fed with its own predictions.
 """
 
 from __future__ import annotations
@@ -59,13 +58,9 @@ class DreamExplorer:
         """Change the settings that are given; return the summary."""
         if data is not None and data not in self.models:
             raise ValueError(f"no model of {data} steps; there are: {', '.join(map(str, self))}")
-        if horizon is not None and not 1 <= horizon <= LONGEST:
-            raise ValueError(f"horizon must lie in [1, {LONGEST}], got {horizon}")
-        if start is not None and not -180 <= start <= 180:
-            raise ValueError(f"start must lie in [-180, 180], got {start}")
-        self.data = self.data if data is None else data
-        self.horizon = self.horizon if horizon is None else horizon
-        self.start = self.start if start is None else start
+        changes = {"data": data, "horizon": horizon, "start": start}
+        limits = {"horizon": (1, LONGEST), "start": (-180, 180)}
+        vars(self).update(live.changed(vars(self), changes, limits))
         self.dream = self._dream()
         return repr(self)
 
@@ -106,33 +101,25 @@ class DreamExplorer:
             f"{error:.1f}°, and its members lie {apart:.1f}° apart."
         )
 
-    def figure(self):
+    @live.drawn((12.5, 3.9), 1, 3, width_ratios=(0.75, 1.2, 1.2))
+    def figure(self, place, way, size):
         """The pendulum at the end, the angle on the way, error and disagreement."""
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-
-        with rc_context(plots.STYLE):
-            figure = Figure(figsize=(12.5, 3.9), layout="constrained")
-            place, way, size = figure.subplots(1, 3, width_ratios=(0.75, 1.2, 1.2))
-            self._draw_pendulum(place)
-            self._draw_way(way)
-            steps = np.arange(1, self.horizon + 1)
-            look = {"color": plots.COLORS[1], "label": "error of the dream"}
-            size.plot(steps, self.dream.error, **look)
-            look = {"color": plots.COLORS[2], "ls": plots.LINES[1], "label": "disagreement"}
-            size.plot(steps, self.dream.apart, **look)
-            size.set(xlabel="imagined steps", ylabel="degrees", yscale="log", ylim=(0.02, 400))
-            size.legend(loc="lower right")
-            return figure
+        self._draw_pendulum(place)
+        self._draw_way(way)
+        steps = np.arange(1, self.horizon + 1)
+        size.plot(steps, self.dream.error, color=plots.COLORS[1], label="error of the dream")
+        look = {"color": plots.COLORS[2], "ls": plots.LINES[1], "label": "disagreement"}
+        size.plot(steps, self.dream.apart, **look)
+        size.set(xlabel="imagined steps", ylabel="degrees", yscale="log", ylim=(0.02, 400))
+        size.legend(loc="lower right")
 
     def _draw_pendulum(self, ax) -> None:
-        dream = self.dream
-        for i, angles in enumerate(dream.members):
-            x, y = np.sin(np.radians(angles[-1])), np.cos(np.radians(angles[-1]))
-            label = "dream, each member" if i == 0 else None
-            ax.plot([0, -x], [0, y], "--o", color=plots.COLORS[1], lw=1.8, ms=5, label=label)
-        x, y = np.sin(np.radians(dream.truth[-1])), np.cos(np.radians(dream.truth[-1]))
-        ax.plot([0, -x], [0, y], "-o", color=plots.COLORS[0], lw=4, ms=9, label="truth", zorder=1)
+        def arm(angle: float, line: str, **look) -> None:
+            ax.plot([0, -np.sin(np.radians(angle))], [0, np.cos(np.radians(angle))], line, **look)
+
+        for angles in self.dream.members:
+            arm(angles[-1], "--o", color=plots.COLORS[1], lw=1.8, ms=5)
+        arm(self.dream.truth[-1], "-o", color=plots.COLORS[0], lw=4, ms=9, zorder=1)
         ax.plot(0, 0, "o", color=plots.INK, ms=7)
         ax.set(xlim=(-1.25, 1.25), ylim=(-1.25, 1.25), aspect="equal", xticks=[], yticks=[])
         ax.set_xlabel(f"after {self.horizon * STEP:.2f} s")
@@ -148,47 +135,22 @@ class DreamExplorer:
         ax.set(xlabel="imagined steps", ylabel="angle from upright, degrees")
         ax.legend(loc="best")
 
-    def png(self) -> bytes:
-        """The figure as PNG bytes."""
-        return live.to_png(self.figure())
-
     def widget(self):
         """The live form: three sliders, a button, the picture, one sentence."""
         import ipywidgets as widgets
 
-        image = widgets.Image(value=self.png(), format="png", layout={"max_width": "1125px"})
-        words = widgets.HTML(repr(self))
-        wide = {"style": {"description_width": "7em"}, "layout": {"width": "34em"}}
-        rows = widgets.SelectionSlider(
-            options=list(self), value=self.data, description="training data", **wide
-        )
-        horizon = widgets.IntSlider(
-            value=self.horizon, min=1, max=LONGEST, description="horizon", **wide
-        )
-        start = widgets.SelectionSlider(
-            options=list(STARTS), value=self.start, description="start, degrees", **wide
-        )
-        again = widgets.Button(description="Other torques", icon="refresh")
+        data = {"options": list(self), "value": self.data, "description": "training data"}
+        start = {"options": list(STARTS), "value": self.start, "description": "start, degrees"}
+        controls = {
+            "data": widgets.SelectionSlider(**data),
+            "horizon": live.slider("horizon", self.horizon, 1, LONGEST, 1),
+            "start": widgets.SelectionSlider(**start),
+            "Other torques": self.draw,
+        }
+        views = {"figure": self.figure, "text": self.__repr__}
+        return live.form(self.set, controls, **views, at_once=False)
 
-        def show() -> None:
-            words.value, image.value = repr(self), self.png()
-
-        def moved(_: Mapping) -> None:
-            self.set(rows.value, horizon.value, start.value)
-            show()
-
-        def pressed(_) -> None:
-            self.draw()
-            show()
-
-        for control in (rows, horizon, start):
-            control.continuous_update = False
-            control.observe(moved, "value")
-        again.on_click(pressed)
-        return widgets.VBox([rows, horizon, start, again, image, words])
-
-    def _repr_mimebundle_(self, include=None, exclude=None):
-        return live.bundle(self, repr(self), png=self.png())
+    _repr_mimebundle_ = live.bundle
 
 
 def real_pendulum(start: float, torques: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def test_the_function_given_is_the_one_at_work():
 
 @pytest.mark.parametrize(
     ("rewards", "sentence"),
-    [([0.5] * 5, "has 6 responses, got 5"), ([1.5] + [0] * 5, r"in \[0, 1\] here, got 1.5")],
+    [([0.5] * 5, "has 6 responses, got 5"), ([1.5] + [0] * 5, r"in \[0, 1\], got 1.5")],
 )
 def test_impossible_groups_are_refused(rewards, sentence):
     with pytest.raises(ValueError, match=sentence):

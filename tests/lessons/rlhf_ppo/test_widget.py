@@ -38,20 +38,20 @@ def test_the_numbers_of_a_reply_add_up(account):
 
 def test_beta_changes_the_price_and_not_the_reply(account):
     before = account.entries()
-    account.price(0.2)
+    account.set(beta=0.2)
     after = account.entries()
     assert [e.word for e in before] == [e.word for e in after]
     for one, two in zip(before, after, strict=True):
         assert two.penalty == pytest.approx(2 * one.penalty, abs=1e-6)
     with pytest.raises(ValueError, match=r"beta must lie in \[0, 0.5\], got 0.7"):
-        account.price(0.7)
+        account.set(beta=0.7)
 
 
 def test_another_question_gets_another_reply(account):
-    account.choose(QUESTIONS[3])
+    account.set(question=QUESTIONS[3])
     assert account.question == QUESTIONS[3] and QUESTIONS[3] in repr(account)
     with pytest.raises(ValueError, match="no question 'why'"):
-        account.choose("why")
+        account.set(question="why")
 
 
 def test_the_form_calls_these_functions(account):

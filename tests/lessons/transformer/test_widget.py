@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib.classroom import live
 from course_lib.lessons.transformer import widget as widgets
 from course_lib.lessons.transformer.exercises import attention as exercise
 from course_lib.lessons.transformer.widget import WORDS, AttentionByHand, TemperatureExplorer
@@ -151,7 +152,7 @@ def test_pieces_of_words_work_as_letters_do():
     model = GPT(GPTConfig(tokenizer.vocab_size, context=32, layers=1, width=16, heads=2))
     explorer = TemperatureExplorer(model, tokenizer, "to be", characters=50)
     assert len(explorer.text) == 50
-    assert explorer.png().startswith(b"\x89PNG")
+    assert live.to_png(explorer.chart()).startswith(b"\x89PNG")
 
 
 def test_wrong_settings_get_a_sentence_and_change_nothing(reader):
@@ -189,8 +190,8 @@ def test_signs_that_figures_treat_specially_are_drawn_as_they_are(reader):
     explorer = TemperatureExplorer(*reader, "It costs $5 or $6.\n", characters=30)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        page = explorer.figure(with_text=True)
-        explorer.png(with_text=True)
+        page = explorer.figure()
+        live.to_png(page)
     assert "It costs $5 or $6.\n" in page.axes[1].texts[0].get_text()
 
 

@@ -84,14 +84,14 @@ def test_settings_that_are_not_there_get_a_sentence(explorer):
 
 
 def test_the_form_calls_these_functions(explorer):
-    rows, horizon, start, again, image, words = explorer.widget().children
+    rows, horizon, start, buttons, image, words = explorer.widget().children
     before = image.value
     rows.value = 1_000
     assert explorer.data == 1_000 and "model of 1,000 real steps" in words.value
     horizon.value, start.value = 25, -90
     assert (explorer.horizon, explorer.start) == (25, -90) and image.value != before
     torques = explorer.torques()
-    again.click()
+    buttons.children[0].click()
     assert not np.array_equal(explorer.torques(), torques)
     assert words.value == repr(explorer)
 

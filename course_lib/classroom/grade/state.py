@@ -1,0 +1,113 @@
+"""What grading has done so far: one file per submission, so that a run which was stopped goes on.
+
+A submission is graded again only if its file, the seeds or the library changed.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import functools
+import hashlib
+import json
+import queue
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from course_lib.classroom.grade.notebook import UnreadableNotebook
+from course_lib.classroom.grade.reports import Student
+from course_lib.classroom.grade.sandbox import ROOT
+from course_lib.classroom.grade.submission import SHOWN_SEED, Grade, grade, hidden_seeds
+from course_lib.classroom.grade.submissions import Submission
+
+
+def grade_all(
+    found: Sequence[Submission], folder: Path, secret: int, jobs: int, *, confined: bool
+) -> Iterator[None]:
+    """Grade into ``folder`` what is not graded yet, ``jobs`` at once; yields as each is done.
+
+    Closing the iterator lets those that have begun end, and begins no other.
+    """
+    slots: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for slot in range(jobs):
+        slots.put(slot)
+
+    def work(submission: Submission) -> None:
+        slot = slots.get()
+        try:
+            _grade_one(submission, folder, secret, slot, confined)
+        finally:
+            slots.put(slot)
+
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        waiting = [pool.submit(work, submission) for submission in found]
+        try:
+            for job in concurrent.futures.as_completed(waiting):
+                yield job.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def students(found: Sequence[Submission], folder: Path) -> list[Student]:
+    """The grades of all submissions that ``folder`` holds, by student."""
+    known: dict[str, Student] = {}
+    for submission in found:
+        record = _read(_file(submission, folder))
+        student = known.setdefault(submission.student, Student(submission.student))
+        grades = {row["exercise"]: Grade(**row) for row in record.get("grades", ())}
+        if student.grades.keys() & grades.keys():
+            student.problems.append(
+                f"{submission.path}: another notebook of this student holds the same exercises; "
+                "this one counts."
+            )
+        student.grades |= grades
+        if record.get("problem"):
+            student.problems.append(record["problem"])
+    return list(known.values())
+
+
+def _grade_one(
+    submission: Submission, folder: Path, secret: int, slot: int, confined: bool
+) -> None:
+    file = _file(submission, folder)
+    record = {"student": submission.student, "path": submission.path, "grades": [], "problem": ""}
+    try:
+        data = submission.data()
+        record["fingerprint"] = _fingerprint(data, secret)
+        if _read(file).get("fingerprint") == record["fingerprint"]:
+            return
+        seeds = (SHOWN_SEED, *hidden_seeds(secret))
+        record["grades"] = [asdict(g) for g in grade(data, seeds, slot, confined=confined)]
+    except (UnreadableNotebook, ValueError) as error:
+        record["problem"] = f"{submission.path}: {error}"
+    part = file.with_suffix(".part")
+    part.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    part.replace(file)  # whole or not at all
+
+
+def _file(submission: Submission, folder: Path) -> Path:
+    name = hashlib.sha256(submission.path.encode()).hexdigest()[:24]
+    return folder / f"{name}.json"
+
+
+def _read(file: Path) -> dict:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+
+
+def _fingerprint(data: bytes, secret: int) -> str:
+    """Of the submission and of all that judges it."""
+    digest = hashlib.sha256(data + secret.to_bytes(16, "big", signed=True))
+    digest.update(_library())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _library() -> bytes:
+    """Of every file of the library: the right answers are its own functions."""
+    digest = hashlib.sha256()
+    for file in sorted((ROOT / "course_lib").rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.digest()
