@@ -25,7 +25,8 @@ from course_lib.evaluation import bootstrap_interval
 from course_lib.lm import probe
 from course_lib.lm.gpt import GPTConfig, Transformer
 from course_lib.worlds import tasks
-from course_lib.worlds.pretrained import masked_mean, sentence_encoder
+from course_lib.lm.encoder import mean_pool
+from course_lib.worlds.pretrained import sentence_encoder
 
 LABELS = (5, 20, 100)
 METHODS = ("frozen encoder", "bag of words", "transformer from scratch")
@@ -54,7 +55,7 @@ class Scratch(nn.Module):
         valid = tokens > 0
         both_ways = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool)
         return self.head(
-            masked_mean(self.body(self.embedding(tokens), valid, mask=both_ways), valid)
+            mean_pool(self.body(self.embedding(tokens), valid, mask=both_ways), valid)
         )
 
 

@@ -169,8 +169,9 @@ response_mask = Exercise(
         added the length of the prompt to `lengths`, which counts it already: prompt and response
         together.
 
-    numbers: `return (column` becomes `return 1.0 * (column`. The pattern is right, but it holds
-        numbers. A mask is `bool` here: return the comparison itself.
+    numbers: `return (column` becomes `return ((column`, `< lengths[:, None])` becomes
+        `< lengths[:, None])).float()`. The pattern is right, but it holds numbers. A mask is `bool`
+        here: return the comparison itself.
     """,
     hints=(
         "Number the columns: `column = torch.arange(T)`. For one row the answer is a comparison "
