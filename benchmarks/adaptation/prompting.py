@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.harness import Goal
+from benchmarks.harness import Goal, by, reported
 from course_lib.lm import prompting
 from course_lib.lm.probe import words
 from course_lib.worlds import tasks
@@ -50,7 +50,7 @@ def answer(
     model, tokenizer, task: tasks.Task, shots: list, wrap: Callable[[str], str], length: int
 ) -> tuple[np.ndarray, np.ndarray]:
     prompts = [
-        wrap(prompting.few_shot_prompt(task.instruction, shots, asked)) for asked, _ in task.items
+        wrap(prompting.few_shot_prompt(task.instruction, shots, text)) for text, _ in task.items
     ]
     if task.labels:
         given = prompting.classify(model, tokenizer, prompts, task.labels)
@@ -80,12 +80,8 @@ def measure(quick: bool) -> dict:
 
 def summary(runs: list[dict]) -> list[dict]:
     """Accuracy of each task by number of shots, with its interval, for figures."""
-    found: dict[tuple[str, int], list[dict]] = {}
-    for run in runs:
-        if run["prompt"] == "plain":
-            found.setdefault((run["task"], run["shots"]), []).append(run)
     rows = []
-    for (task, shots), part in found.items():
+    for (task, shots), part in by(by(runs, "prompt")["plain"], "task", "shots").items():
         mean, low, high = (round(x, 4) for x in accuracy(part))
         rows.append({"task": task, "shots": shots, "mean": mean, "low": low, "high": high})
     return rows
@@ -117,44 +113,21 @@ def accuracy(runs: list[dict]) -> tuple[float, float, float]:
 
 
 def judge(result: dict) -> list[Goal]:
-    runs, goals = result["runs"], []
-    gained = 0
-    names = list(dict.fromkeys(run["task"] for run in runs))
-    for name in names:
-        words, found = [], {}
-        for count in SHOTS:
-            part = [
-                r for r in runs if (r["task"], r["prompt"], r["shots"]) == (name, "plain", count)
-            ]
-            found[count] = accuracy(part)
-            words.append("{}: {:.2f} [{:.2f}, {:.2f}]".format(count, *found[count]))
+    prompts, goals, gained = by(result["runs"], "prompt"), [], 0
+    tasks_found = by(prompts["plain"], "task")
+    for name, runs in tasks_found.items():
+        found = {count: accuracy(part) for count, part in by(runs, "shots").items()}
         gained += found[8][1] > found[0][2]
-        goals.append(
-            Goal(
-                f"{name}: accuracy with 0, 1, 4, 8 shots [95 % interval over draws and items]",
-                "reported",
-                "; ".join(words),
-                True,
-            )
-        )
-    goals.append(
-        Goal(
-            f"tasks of {len(names)} on which 8 shots beat none, intervals apart",
-            "reported",
-            str(gained),
-            True,
-        )
-    )
+        what = f"{name}: accuracy with 0, 1, 4, 8 shots [95 % interval over draws and items]"
+        rows = ("{}: {:.2f} [{:.2f}, {:.2f}]".format(count, *x) for count, x in found.items())
+        goals.append(reported(what, "; ".join(rows)))
+    what = f"tasks of {len(tasks_found)} on which 8 shots beat none, intervals apart"
+    goals.append(reported(what, str(gained)))
     for system in SYSTEMS:
-        part = [run for run in runs if run["prompt"] == f"chat, system {system}"]
-        listed = "; ".join(f"{r['task']} {r['contains']:.2f}" for r in part)
-        goals.append(
-            Goal(
-                f"as a chat, zero-shot, system prompt {system}: share of answers with the right "
-                "word in them",
-                "reported",
-                listed,
-                True,
-            )
+        runs = prompts[f"chat, system {system}"]
+        what = (
+            f"as a chat, zero-shot, system prompt {system}: share of answers with the right word "
+            "in them"
         )
+        goals.append(reported(what, "; ".join(f"{r['task']} {r['contains']:.2f}" for r in runs)))
     return goals
