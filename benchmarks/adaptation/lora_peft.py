@@ -42,12 +42,8 @@ def by_peft(model: GPT) -> torch.nn.Module:
     """The same layers adapted by peft."""
     import peft
 
-    settings = peft.LoraConfig(
-        r=CONFIG.rank,
-        lora_alpha=CONFIG.alpha,
-        target_modules=list(CONFIG.targets),
-        lora_dropout=0.0,
-    )
+    targets = list(CONFIG.targets)
+    settings = peft.LoraConfig(r=CONFIG.rank, lora_alpha=CONFIG.alpha, target_modules=targets)
     return peft.get_peft_model(model, settings).base_model.model
 
 

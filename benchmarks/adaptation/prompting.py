@@ -37,18 +37,8 @@ def chat(tokenizer, system: str, prompt: str) -> str:
     return text
 
 
-def two_ways(given: list[str], task: tasks.Task) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each answer *is* the right one, and whether it contains it."""
-    right, contained = [], []
-    for text, (_, answer) in zip(given, task.items, strict=True):
-        right.append(prompting.normalise(text) == prompting.normalise(answer))
-        contained.append(f" {' '.join(words(answer))} " in f" {' '.join(words(text))} ")
-    return np.array(right), np.array(contained)
-
-
-def answer(
-    model, tokenizer, task: tasks.Task, shots: list, wrap: Callable[[str], str], length: int
-) -> tuple[np.ndarray, np.ndarray]:
+def ask(model, tokenizer, task: tasks.Task, shots: list, wrap: Callable, length: int) -> dict:
+    """How many answers *are* the right one, and how many contain it."""
     prompts = [
         wrap(prompting.few_shot_prompt(task.instruction, shots, text)) for text, _ in task.items
     ]
@@ -56,7 +46,14 @@ def answer(
         given = prompting.classify(model, tokenizer, prompts, task.labels)
     else:
         given = prompting.answers(model, tokenizer, prompts, max_new_tokens=length)
-    return two_ways(given, task)
+    pairs = [(text, answer) for text, (_, answer) in zip(given, task.items, strict=True)]
+    right = [prompting.normalise(text) == prompting.normalise(answer) for text, answer in pairs]
+    contained = [f" {' '.join(words(a))} " in f" {' '.join(words(text))} " for text, a in pairs]
+    return {
+        "accuracy": round(float(np.mean(right)), 4),
+        "contains": round(float(np.mean(contained)), 4),
+        "right": "".join("01"[x] for x in right),
+    }
 
 
 def measure(quick: bool) -> dict:
@@ -67,12 +64,12 @@ def measure(quick: bool) -> dict:
         for count in SHOTS:
             for seed in draws[:1] if count == 0 else draws:
                 shots = prompting.draw_shots(task, count, np.random.default_rng(seed))
-                right, contained = answer(model, tokenizer, task, shots, str, 12)
-                runs.append(_run(name, "plain", count, seed, right, contained))
+                run = {"task": name, "prompt": "plain", "shots": count, "seed": seed}
+                runs.append(run | ask(model, tokenizer, task, shots, str, 12))
         for system in SYSTEMS:
+            run = {"task": name, "prompt": f"chat, system {system}", "shots": 0, "seed": draws[0]}
             wrap = partial(chat, tokenizer, system)
-            right, contained = answer(model, tokenizer, task, [], wrap, 24)
-            runs.append(_run(name, f"chat, system {system}", 0, draws[0], right, contained))
+            runs.append(run | ask(model, tokenizer, task, [], wrap, 24))
         print(name, [(r["prompt"], r["shots"], r["accuracy"]) for r in runs[-8:]], flush=True)
     dtype = str(fast_dtype()).removeprefix("torch.")
     return {"seeds": draws, "dtype": dtype, "summary": summary(runs), "runs": runs}
@@ -85,18 +82,6 @@ def summary(runs: list[dict]) -> list[dict]:
         mean, low, high = (round(x, 4) for x in accuracy(part))
         rows.append({"task": task, "shots": shots, "mean": mean, "low": low, "high": high})
     return rows
-
-
-def _run(task: str, prompt: str, shots: int, seed: int, right, contained) -> dict:
-    return {
-        "task": task,
-        "prompt": prompt,
-        "shots": shots,
-        "seed": seed,
-        "accuracy": round(float(right.mean()), 4),
-        "contains": round(float(contained.mean()), 4),
-        "right": "".join("01"[int(x)] for x in right),
-    }
 
 
 def accuracy(runs: list[dict]) -> tuple[float, float, float]:

@@ -328,7 +328,7 @@ def _install(extras: Sequence[str]) -> None:
 def _unpack_models() -> None:
     """Unpack the language model inside `.venv`; where that fails, its first use tries again."""
     say("Unpacking the language model (0.3 GB)")
-    code = "from course_lib.lm import pretrained; pretrained.prepare()"
+    code = "from course_lib.worlds import pretrained; pretrained.prepare()"
     env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     done = subprocess.run(
         [venv_python(), "-c", code], env=env, cwd=ROOT, capture_output=True, text=True

@@ -109,16 +109,13 @@ def pack(batch: Batch, length: int, pad: int = 0) -> Batch:
     to another.
     """
     lengths = batch.valid_mask.sum(1).tolist()
-    rows: list[list[int]] = []
-    filled: list[int] = []
+    rows: list[list[int]] = []  # the examples in each
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        at = next((r for r, used in enumerate(filled) if used + lengths[i] <= length), len(rows))
-        if at == len(rows):
-            rows.append([])
-            filled.append(0)
-        rows[at].append(i)
-        filled[at] += lengths[i]
-    width = max(filled)
+        fits = (row for row in rows if sum(lengths[j] for j in row) + lengths[i] <= length)
+        if (row := next(fits, None)) is None:
+            rows.append(row := [])
+        row.append(i)
+    width = max(sum(lengths[i] for i in row) for row in rows)
     tokens = torch.full((len(rows), width), pad)
     learn = torch.zeros(len(rows), width, dtype=torch.bool)
     owner = torch.full((len(rows), width), -1)  # the example that a token belongs to; -1: padding

@@ -96,7 +96,12 @@ def smollm2_gguf() -> Path:
 
 def prepared(folder: Path = PREPARED) -> Path | None:
     """The folder where SmolLM2 lies unpacked and whole; None where it does not."""
-    return folder if _whole(folder, smollm2_gguf()) else None
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        sizes = {name: (folder / name).stat().st_size for name in manifest["sizes"]}
+        return folder if manifest == _manifest(smollm2_gguf(), sizes) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def prepare(folder: Path = PREPARED) -> Path:
@@ -117,8 +122,7 @@ def prepare(folder: Path = PREPARED) -> Path:
         gpt.save(read_gguf(source, torch.bfloat16), part / WEIGHTS)
         _gguf_tokenizer(source).save_pretrained(part)
         sizes = {file.name: file.stat().st_size for file in part.iterdir()}
-        manifest = _manifest(source, sizes)
-        (part / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        (part / MANIFEST).write_text(json.dumps(_manifest(source, sizes)), encoding="utf-8")
         part.chmod(0o755)  # temporary folders and safetensors files are closed to other users
         for file in part.iterdir():
             file.chmod(0o644)
@@ -130,16 +134,6 @@ def prepare(folder: Path = PREPARED) -> Path:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
-
-
-def _whole(folder: Path, source: Path) -> bool:
-    """Whether ``folder`` holds every file at its full size, made from this ``source``."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        sizes = {name: (folder / name).stat().st_size for name in manifest["sizes"]}
-        return manifest == _manifest(source, sizes)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def _manifest(source: Path, sizes: dict[str, int]) -> dict:
