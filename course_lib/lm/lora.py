@@ -187,7 +187,10 @@ def load_adapters(model: nn.Module, path: Path | str) -> None:
     model.lora_config = config
 
 
-def _check_fit(model: nn.Module, config: Config, tensors: dict[str, Tensor], path: Path | str):
+def _check_fit(
+    model: nn.Module, config: Config, tensors: dict[str, Tensor], path: Path | str
+) -> None:
+    """Raise ValueError unless the stored ``tensors`` have the names and shapes of the model's."""
     if any(layer.original is not None for layer in adapters(model).values()):
         raise ValueError("the adapters of this model are merged: call `lora.unmerge` first")
     places = parameters(model)
