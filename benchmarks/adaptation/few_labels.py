@@ -20,12 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.harness import Goal
+from benchmarks.harness import Goal, by, over_seeds, reported
 from course_lib.evaluation import bootstrap_interval
 from course_lib.lm import probe
+from course_lib.lm.encoder import mean_pool
 from course_lib.lm.gpt import GPTConfig, Transformer
 from course_lib.worlds import tasks
-from course_lib.worlds.pretrained import masked_mean, sentence_encoder
+from course_lib.worlds.pretrained import sentence_encoder
 
 LABELS = (5, 20, 100)
 METHODS = ("frozen encoder", "bag of words", "transformer from scratch")
@@ -53,9 +54,7 @@ class Scratch(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         valid = tokens > 0
         both_ways = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool)
-        return self.head(
-            masked_mean(self.body(self.embedding(tokens), valid, mask=both_ways), valid)
-        )
+        return self.head(mean_pool(self.body(self.embedding(tokens), valid, mask=both_ways), valid))
 
 
 def from_scratch(
@@ -93,10 +92,11 @@ def draw(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
 def measure(quick: bool) -> dict:
     seeds = list(range(200, 203 if quick else 212))
     encoder = sentence_encoder()
-    runs = []
+    runs, shares = [], {}
     for task, data in {"film reviews": tasks.reviews(), "questions": tasks.questions()}.items():
         texts, labels = data.texts[: TEST + POOL], torch.tensor(data.labels[: TEST + POOL])
         test, goal, pool = texts[:TEST], labels[:TEST], texts[TEST:]
+        shares[task] = round(float(goal.bincount().max()) / TEST, 3)
         vectors = encoder.encode(texts)
         print(task, "encoded", flush=True)
         for count in LABELS:
@@ -107,46 +107,35 @@ def measure(quick: bool) -> dict:
                 frozen = probe.fit(vectors[TEST:][rows], y, classes)
                 terms = probe.vocabulary(shown)
                 bag = probe.fit(probe.bag_of_words(shown, terms), y, classes)
-                guesses = {
-                    METHODS[0]: frozen.predict(vectors[:TEST]),
-                    METHODS[1]: bag.predict(probe.bag_of_words(test, terms)),
-                    METHODS[2]: from_scratch(shown, y, test, classes, seed),
-                }
-                for method, guess in guesses.items():
-                    accuracy = (guess == goal).float().mean().item()
+                guesses = (
+                    frozen.predict(vectors[:TEST]),
+                    bag.predict(probe.bag_of_words(test, terms)),
+                    from_scratch(shown, y, test, classes, seed),
+                )
+                for method, guess in zip(METHODS, guesses, strict=True):
+                    accuracy = round((guess == goal).float().mean().item(), 4)
                     run = {"task": task, "labels": count, "seed": seed, "method": method}
-                    runs.append(run | {"accuracy": round(accuracy, 4)})
+                    runs.append(run | {"accuracy": accuracy})
             print(task, count, [r["accuracy"] for r in runs[-3:]], flush=True)
-    shares = {
-        task: round(float(np.bincount(data.labels[:TEST]).max() / TEST), 3)
-        for task, data in {"film reviews": tasks.reviews(), "questions": tasks.questions()}.items()
-    }
     return {"seeds": seeds, "test_sentences": TEST, "most_frequent_class": shares, "runs": runs}
 
 
 def judge(result: dict) -> list[Goal]:
     goals = []
-    for task in ("film reviews", "questions"):
-        for count in LABELS:
-            intervals, words = {}, []
-            for method in METHODS:
-                values = [
-                    run["accuracy"]
-                    for run in result["runs"]
-                    if (run["task"], run["labels"], run["method"]) == (task, count, method)
-                ]
-                intervals[method] = bootstrap_interval(values)
-                low, high = intervals[method]
-                words.append(f"{method} {np.mean(values):.3f} [{low:.3f}, {high:.3f}]")
-            promised = count == 20
-            apart = intervals[METHODS[0]][0] > max(intervals[m][1] for m in METHODS[1:])
-            goals.append(
-                Goal(
-                    f"{task}, {count} labels: accuracy on {result['test_sentences']} other "
-                    "sentences [95 % interval over draws of labels]",
-                    "frozen encoder above both others, intervals apart" if promised else "reported",
-                    "; ".join(words),
-                    apart if promised else True,
-                )
-            )
+    for (task, count), runs in by(result["runs"], "task", "labels").items():
+        found = {
+            name: [run["accuracy"] for run in part] for name, part in by(runs, "method").items()
+        }
+        what = (
+            f"{task}, {count} labels: accuracy on {result['test_sentences']} other sentences "
+            "[95 % interval over draws of labels]"
+        )
+        measured = "; ".join(f"{name} {over_seeds(x, '.3f')}" for name, x in found.items())
+        if count == 20:
+            encoder, *others = (bootstrap_interval(found[method]) for method in METHODS)
+            apart = encoder[0] > max(high for _, high in others)
+            promised = "frozen encoder above both others, intervals apart"
+            goals.append(Goal(what, promised, measured, bool(apart)))
+        else:
+            goals.append(reported(what, measured))
     return goals

@@ -15,7 +15,7 @@ import time
 
 import torch
 
-from benchmarks.harness import ROOT, Goal, one_thread
+from benchmarks.harness import ROOT, Goal, by, one_thread, reported
 from course_lib.lm import finetune, lora, losses
 from course_lib.lm.gpt import GPT
 from course_lib.worlds.pretrained import fast_dtype, smollm2
@@ -30,24 +30,20 @@ BATCHES = {
 AT_ONCE = "8 rows of 64 tokens at once"  # what micro-batches are for: reported, not promised
 
 
-def batch(rows: int, length: int, seed: int) -> finetune.Batch:
+def examples(rows: int, length: int, seed: int) -> list[finetune.Example]:
     """Random tokens: the first half is the prompt, the second the response."""
     generator = torch.Generator().manual_seed(seed)
     tokens = torch.randint(1000, 40_000, (rows, length), generator=generator).tolist()
     half = length // 2
-    return finetune.collate([finetune.Example(row[:half], row[half:]) for row in tokens])
+    return [finetune.Example(row[:half], row[half:]) for row in tokens]
 
 
 def by_peft(model: GPT) -> torch.nn.Module:
     """The same layers adapted by peft."""
     import peft
 
-    settings = peft.LoraConfig(
-        r=CONFIG.rank,
-        lora_alpha=CONFIG.alpha,
-        target_modules=list(CONFIG.targets),
-        lora_dropout=0.0,
-    )
+    targets = list(CONFIG.targets)
+    settings = peft.LoraConfig(r=CONFIG.rank, lora_alpha=CONFIG.alpha, target_modules=targets)
     return peft.get_peft_model(model, settings).base_model.model
 
 
@@ -67,7 +63,7 @@ def compare(seed: int) -> dict:
         mine.b.data.normal_(std=0.02, generator=generator)
         layers[name].lora_A.default.weight.data.copy_(mine.a.data)
         layers[name].lora_B.default.weight.data.copy_(mine.b.data)
-    data = batch(2, 24, seed)
+    data = finetune.collate(examples(2, 24, seed))
     with torch.no_grad():
         mine, other = ours(data.tokens), theirs(data.tokens)
     loss_of(ours, data).backward()
@@ -92,7 +88,7 @@ def speed(repeats: int) -> list[dict]:
     ours = smollm2()[0]
     theirs = by_peft(copy.deepcopy(ours))
     lora.apply(ours, CONFIG)
-    data = batch(8, 32, 200)
+    data = finetune.collate(examples(8, 32, 200))
     sides = {}
     for name, model in (("ours", ours), ("peft", theirs)):
         learned = [p for p in model.parameters() if p.requires_grad]
@@ -116,15 +112,10 @@ def fine_tune(name: str) -> float:
     rows, length, row_length, micro_batch = BATCHES[name]
     model = smollm2()[0]
     lora.apply(model, CONFIG)
-    half = length // 2
-    generator = torch.Generator().manual_seed(200)
-    tokens = torch.randint(1000, 40_000, (4 * rows, length), generator=generator).tolist()
-    data = [finetune.Example(row[:half], row[half:]) for row in tokens]
     config = finetune.Config(
         total_steps=3, batch_size=rows, row_length=row_length, micro_batch=micro_batch
     )
-    for _ in finetune.train(model, data, config):
-        pass
+    list(finetune.train(model, examples(4 * rows, length, 200), config))
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
@@ -150,15 +141,14 @@ def measure(quick: bool) -> dict:
 
 
 def judge(result: dict) -> list[Goal]:
-    kinds = {
-        k: [r for r in result["runs"] if r["kind"] == k] for k in ("numbers", "step", "memory")
-    }
-    logits = max(run["logits_apart"] for run in kinds["numbers"])
-    gradients = max(run["gradients_apart"] for run in kinds["numbers"])
-    size = max(run["largest_gradient"] for run in kinds["numbers"])
+    kinds = by(result["runs"], "kind")
+    logits, gradients, size = (
+        max(run[key] for run in kinds["numbers"])
+        for key in ("logits_apart", "gradients_apart", "largest_gradient")
+    )
     seconds = {
-        side: min(run["cpu_seconds"] for run in kinds["step"] if run["side"] == side)
-        for side in ("ours", "peft")
+        side: min(run["cpu_seconds"] for run in runs)
+        for side, runs in by(kinds["step"], "side").items()
     }
     goals = [
         Goal(
@@ -168,22 +158,17 @@ def judge(result: dict) -> list[Goal]:
             f"{logits:.1e}, {gradients:.1e} (largest gradient {size:.1e})",
             max(logits, gradients) <= 1e-5,
         ),
-        Goal(
+        reported(
             f"LoRA, one training step of 8 x 32 tokens, {result['dtype']}: CPU seconds, best of "
             "several",
-            "reported",
             f"ours {seconds['ours']:.2f}, peft {seconds['peft']:.2f}",
-            True,
         ),
     ]
     for run in kinds["memory"]:
-        goals.append(
-            Goal(
-                f"SFT of SmolLM2 with LoRA on all layers, {run['batch']}: peak memory of the "
-                "process",
-                "reported" if run["batch"] == AT_ONCE else "at most 1.5 GB",
-                f"{run['peak_gb']:.2f} GB",
-                run["peak_gb"] <= 1.5 or run["batch"] == AT_ONCE,
-            )
-        )
+        what = f"SFT of SmolLM2 with LoRA on all layers, {run['batch']}: peak memory of the process"
+        peak = f"{run['peak_gb']:.2f} GB"
+        if run["batch"] == AT_ONCE:
+            goals.append(reported(what, peak))
+        else:
+            goals.append(Goal(what, "at most 1.5 GB", peak, run["peak_gb"] <= 1.5))
     return goals

@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.harness import Goal
+from benchmarks.harness import Goal, by, reported
 from course_lib.lm import prompting
 from course_lib.lm.probe import words
 from course_lib.worlds import tasks
@@ -37,26 +37,23 @@ def chat(tokenizer, system: str, prompt: str) -> str:
     return text
 
 
-def two_ways(given: list[str], task: tasks.Task) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each answer *is* the right one, and whether it contains it."""
-    right, contained = [], []
-    for text, (_, answer) in zip(given, task.items, strict=True):
-        right.append(prompting.normalise(text) == prompting.normalise(answer))
-        contained.append(f" {' '.join(words(answer))} " in f" {' '.join(words(text))} ")
-    return np.array(right), np.array(contained)
-
-
-def answer(
-    model, tokenizer, task: tasks.Task, shots: list, wrap: Callable[[str], str], length: int
-) -> tuple[np.ndarray, np.ndarray]:
+def ask(model, tokenizer, task: tasks.Task, shots: list, wrap: Callable, length: int) -> dict:
+    """How many answers *are* the right one, and how many contain it."""
     prompts = [
-        wrap(prompting.few_shot_prompt(task.instruction, shots, asked)) for asked, _ in task.items
+        wrap(prompting.few_shot_prompt(task.instruction, shots, text)) for text, _ in task.items
     ]
     if task.labels:
         given = prompting.classify(model, tokenizer, prompts, task.labels)
     else:
         given = prompting.answers(model, tokenizer, prompts, max_new_tokens=length)
-    return two_ways(given, task)
+    pairs = [(text, answer) for text, (_, answer) in zip(given, task.items, strict=True)]
+    right = [prompting.normalise(text) == prompting.normalise(answer) for text, answer in pairs]
+    contained = [f" {' '.join(words(a))} " in f" {' '.join(words(text))} " for text, a in pairs]
+    return {
+        "accuracy": round(float(np.mean(right)), 4),
+        "contains": round(float(np.mean(contained)), 4),
+        "right": "".join("01"[x] for x in right),
+    }
 
 
 def measure(quick: bool) -> dict:
@@ -67,12 +64,12 @@ def measure(quick: bool) -> dict:
         for count in SHOTS:
             for seed in draws[:1] if count == 0 else draws:
                 shots = prompting.draw_shots(task, count, np.random.default_rng(seed))
-                right, contained = answer(model, tokenizer, task, shots, str, 12)
-                runs.append(_run(name, "plain", count, seed, right, contained))
+                run = {"task": name, "prompt": "plain", "shots": count, "seed": seed}
+                runs.append(run | ask(model, tokenizer, task, shots, str, 12))
         for system in SYSTEMS:
+            run = {"task": name, "prompt": f"chat, system {system}", "shots": 0, "seed": draws[0]}
             wrap = partial(chat, tokenizer, system)
-            right, contained = answer(model, tokenizer, task, [], wrap, 24)
-            runs.append(_run(name, f"chat, system {system}", 0, draws[0], right, contained))
+            runs.append(run | ask(model, tokenizer, task, [], wrap, 24))
         print(name, [(r["prompt"], r["shots"], r["accuracy"]) for r in runs[-8:]], flush=True)
     dtype = str(fast_dtype()).removeprefix("torch.")
     return {"seeds": draws, "dtype": dtype, "summary": summary(runs), "runs": runs}
@@ -80,27 +77,11 @@ def measure(quick: bool) -> dict:
 
 def summary(runs: list[dict]) -> list[dict]:
     """Accuracy of each task by number of shots, with its interval, for figures."""
-    found: dict[tuple[str, int], list[dict]] = {}
-    for run in runs:
-        if run["prompt"] == "plain":
-            found.setdefault((run["task"], run["shots"]), []).append(run)
     rows = []
-    for (task, shots), part in found.items():
+    for (task, shots), part in by(by(runs, "prompt")["plain"], "task", "shots").items():
         mean, low, high = (round(x, 4) for x in accuracy(part))
         rows.append({"task": task, "shots": shots, "mean": mean, "low": low, "high": high})
     return rows
-
-
-def _run(task: str, prompt: str, shots: int, seed: int, right, contained) -> dict:
-    return {
-        "task": task,
-        "prompt": prompt,
-        "shots": shots,
-        "seed": seed,
-        "accuracy": round(float(right.mean()), 4),
-        "contains": round(float(contained.mean()), 4),
-        "right": "".join("01"[int(x)] for x in right),
-    }
 
 
 def accuracy(runs: list[dict]) -> tuple[float, float, float]:
@@ -117,44 +98,21 @@ def accuracy(runs: list[dict]) -> tuple[float, float, float]:
 
 
 def judge(result: dict) -> list[Goal]:
-    runs, goals = result["runs"], []
-    gained = 0
-    names = list(dict.fromkeys(run["task"] for run in runs))
-    for name in names:
-        words, found = [], {}
-        for count in SHOTS:
-            part = [
-                r for r in runs if (r["task"], r["prompt"], r["shots"]) == (name, "plain", count)
-            ]
-            found[count] = accuracy(part)
-            words.append("{}: {:.2f} [{:.2f}, {:.2f}]".format(count, *found[count]))
+    prompts, goals, gained = by(result["runs"], "prompt"), [], 0
+    tasks_found = by(prompts["plain"], "task")
+    for name, runs in tasks_found.items():
+        found = {count: accuracy(part) for count, part in by(runs, "shots").items()}
         gained += found[8][1] > found[0][2]
-        goals.append(
-            Goal(
-                f"{name}: accuracy with 0, 1, 4, 8 shots [95 % interval over draws and items]",
-                "reported",
-                "; ".join(words),
-                True,
-            )
-        )
-    goals.append(
-        Goal(
-            f"tasks of {len(names)} on which 8 shots beat none, intervals apart",
-            "reported",
-            str(gained),
-            True,
-        )
-    )
+        what = f"{name}: accuracy with 0, 1, 4, 8 shots [95 % interval over draws and items]"
+        rows = ("{}: {:.2f} [{:.2f}, {:.2f}]".format(count, *x) for count, x in found.items())
+        goals.append(reported(what, "; ".join(rows)))
+    what = f"tasks of {len(tasks_found)} on which 8 shots beat none, intervals apart"
+    goals.append(reported(what, str(gained)))
     for system in SYSTEMS:
-        part = [run for run in runs if run["prompt"] == f"chat, system {system}"]
-        listed = "; ".join(f"{r['task']} {r['contains']:.2f}" for r in part)
-        goals.append(
-            Goal(
-                f"as a chat, zero-shot, system prompt {system}: share of answers with the right "
-                "word in them",
-                "reported",
-                listed,
-                True,
-            )
+        runs = prompts[f"chat, system {system}"]
+        what = (
+            f"as a chat, zero-shot, system prompt {system}: share of answers with the right word "
+            "in them"
         )
+        goals.append(reported(what, "; ".join(f"{r['task']} {r['contains']:.2f}" for r in runs)))
     return goals

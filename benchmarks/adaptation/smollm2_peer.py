@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from course_lib.lm.checkpoints import PARTS
 from course_lib.lm.generate import left_pad
 from course_lib.lm.gpt import GPT
 
@@ -75,19 +76,13 @@ def as_transformers(model: GPT) -> LlamaForCausalLM:
     }
     sizes = [ours.heads * ours.head_size] + [ours.kv_heads * ours.head_size] * 2
     for i, block in enumerate(model.transformer.blocks):
-        q, k, v = block.attention.qkv.weight.split(sizes)
-        parts = {
-            "self_attn.q_proj": _halves(q, ours.head_size),
-            "self_attn.k_proj": _halves(k, ours.head_size),
-            "self_attn.v_proj": v,
-            "self_attn.o_proj": block.attention.out.weight,
-            "mlp.gate_proj": block.feed_forward.gate.weight,
-            "mlp.up_proj": block.feed_forward.up.weight,
-            "mlp.down_proj": block.feed_forward.down.weight,
-            "input_layernorm": block.norm1.weight,
-            "post_attention_layernorm": block.norm2.weight,
-        }
-        state |= {f"model.layers.{i}.{name}.weight": weight for name, weight in parts.items()}
+        for name, parts in PARTS.items():
+            weight = block.get_submodule(name).weight
+            pieces = weight.split(sizes) if len(parts) == 3 else [weight]
+            for (_, theirs_name), piece in zip(parts, pieces, strict=True):
+                if theirs_name.endswith(("q_proj", "k_proj")):
+                    piece = _halves(piece, ours.head_size)
+                state[f"model.layers.{i}.{theirs_name}.weight"] = piece
     theirs.load_state_dict(state)
     return theirs
 

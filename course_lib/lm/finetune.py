@@ -12,14 +12,14 @@ several examples into one row and keeps them apart by an attention mask. No posi
 restart there: rotary attention knows only *differences* of positions (arXiv 2104.09864).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from course_lib import allocator, randomness
+from course_lib import allocator, limits, randomness
 from course_lib.lm import losses
 from course_lib.lm.gpt import GPT
 
@@ -39,20 +39,18 @@ class Config:
     max_grad_norm: float = 1.0  # longer gradients are shortened to this
 
     def __post_init__(self) -> None:
-        limits = [
-            ("total_steps batch_size micro_batch", lambda x: x >= 1, "be at least 1"),
-            ("row_length", lambda x: x is None or x >= 2, "be at least 2, or None"),
-            ("learning_rate max_grad_norm", lambda x: x > 0, "be above 0"),
-            ("warmup", lambda x: 0 <= x <= 1, "lie in [0, 1]"),
-            ("weight_decay", lambda x: x >= 0, "not be negative"),
-        ]
-        for names, holds, limit in limits:
-            for name in names.split():
-                if not holds(getattr(self, name)):
-                    raise ValueError(f"{name} must {limit}, got {getattr(self, name)}")
+        limits.check(
+            self,
+            ("row_length", lambda length: length >= 2, "be at least 2"),
+            at_least_1="total_steps batch_size micro_batch",
+            above_0="learning_rate max_grad_norm",
+            not_negative="weight_decay",
+            fraction="warmup",
+            optional="row_length",
+        )
 
 
-# The invented language of `language.py`, with the adapters `lora.BELU`.
+# The invented language of `worlds/belu.py`, with the adapters `lora.BELU`.
 BELU = Config(total_steps=70, batch_size=8, micro_batch=4, learning_rate=4e-3)
 
 
@@ -82,13 +80,7 @@ def response_mask(prompt_lengths: Tensor, lengths: Tensor, T: int) -> Tensor:
     return (column >= prompt_lengths[:, None]) & (column < lengths[:, None])
 
 
-def collate(
-    examples: Sequence[Example],
-    pad: int = 0,
-    side: str = "right",
-    *,
-    response_mask: Callable[[Tensor, Tensor, int], Tensor] = response_mask,
-) -> Batch:
+def collate(examples: Sequence[Example], pad: int = 0, side: str = "right") -> Batch:
     """One row per example, padded on the "right" or on the "left"."""
     if side not in ("left", "right"):
         raise ValueError(f'side must be "left" or "right", got {side!r}')
@@ -99,11 +91,8 @@ def collate(
     lengths = torch.tensor([len(row) for row in rows])
     width = int(lengths.max())
     tokens = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
-    batch = Batch(
-        tokens,
-        torch.arange(width) < lengths[:, None],
-        response_mask(prompt_lengths, lengths, width),
-    )
+    valid = torch.arange(width) < lengths[:, None]
+    batch = Batch(tokens, valid, response_mask(prompt_lengths, lengths, width))
     if side == "right":
         return batch
     # Turn each row to the right by the number of its padding tokens.
@@ -115,21 +104,18 @@ def pack(batch: Batch, length: int, pad: int = 0) -> Batch:
     """The same examples in fewer rows, of at most ``length`` tokens each.
 
     Each example goes into the first row with room, longest first; one that is longer than
-    ``length`` has a row of its own. ``mask`` lets a token look at
-    earlier tokens of its own example only. The first token of an example is never learned: what
-    stands before it in the row belongs to another.
+    ``length`` has a row of its own. ``mask`` lets a token look at earlier tokens of its own example
+    only. The first token of an example is never learned: what stands before it in the row belongs
+    to another.
     """
     lengths = batch.valid_mask.sum(1).tolist()
-    rows: list[list[int]] = []
-    filled: list[int] = []
+    rows: list[list[int]] = []  # the examples in each
     for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        at = next((r for r, used in enumerate(filled) if used + lengths[i] <= length), len(rows))
-        if at == len(rows):
-            rows.append([])
-            filled.append(0)
-        rows[at].append(i)
-        filled[at] += lengths[i]
-    width = max(filled)
+        fits = (row for row in rows if sum(lengths[j] for j in row) + lengths[i] <= length)
+        if (row := next(fits, None)) is None:
+            rows.append(row := [])
+        row.append(i)
+    width = max(sum(lengths[i] for i in row) for row in rows)
     tokens = torch.full((len(rows), width), pad)
     learn = torch.zeros(len(rows), width, dtype=torch.bool)
     owner = torch.full((len(rows), width), -1)  # the example that a token belongs to; -1: padding
@@ -148,7 +134,7 @@ def pack(batch: Batch, length: int, pad: int = 0) -> Batch:
 def sft_loss(
     logp: Tensor, response_mask: Tensor, count: int | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean surprise per response token, in nats, and its metrics.
+    """Mean negative log-likelihood (surprise) per response token, in nats, and its metrics.
 
     ``logp`` (B, T) of each token given all before it, ``response_mask`` (B, T). ``count`` is the
     number of response tokens in the *whole* update: with micro-batches their losses then add up to
@@ -160,19 +146,13 @@ def sft_loss(
 
 
 def train(
-    model: GPT,
-    examples: Sequence[Example],
-    config: Config,
-    seed: int = 0,
-    *,
-    response_mask: Callable[[Tensor, Tensor, int], Tensor] = response_mask,
-    sft_loss: Callable[..., tuple[Tensor, dict[str, Tensor]]] = sft_loss,
+    model: GPT, examples: Sequence[Example], config: Config, seed: int = 0
 ) -> Iterator[dict[str, float]]:
     """Train in place what has ``requires_grad``; one record per update.
 
     Each pass over ``examples`` is shuffled anew. "steps" counts updates, "examples" and "tokens"
     the examples and response tokens learned from; "loss" is the update's, in nats per response
-    token. ``response_mask`` and ``sft_loss`` may be your own.
+    token.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     _check(parameters, examples)
@@ -188,12 +168,11 @@ def train(
     learned = 0
     try:
         for step in range(1, config.total_steps + 1):
-            batch = collate([examples[i] for i in next(batches)], response_mask=response_mask)
+            batch = collate([examples[i] for i in next(batches)])
             if config.row_length is not None:
                 batch = pack(batch, config.row_length)
             count = int(batch.response_mask.sum())
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, config)
+            optimizer.param_groups[0]["lr"] = learning_rate(step, config)
             optimizer.zero_grad()
             loss = 0.0
             for part in micro_batches(batch, config.micro_batch):

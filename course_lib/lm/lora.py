@@ -10,20 +10,16 @@ updates would be rounded away. Left out: dropout before A, adapters for embeddin
 Our q, k and v are rows of one matrix, so they share one A; the paper gives each its own.
 """
 
-import json
 import math
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from course_lib import randomness
+from course_lib import limits, randomness, weights
 
 
 @dataclass(frozen=True)
@@ -36,12 +32,7 @@ class Config:
     layers: int | None = None  # only the last so many blocks, which is cheaper; None: all
 
     def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise ValueError(f"rank must be at least 1, got {self.rank}")
-        if self.alpha <= 0:
-            raise ValueError(f"alpha must be above 0, got {self.alpha}")
-        if self.layers is not None and self.layers < 1:
-            raise ValueError(f"layers must be at least 1, or None for all, got {self.layers}")
+        limits.check(self, at_least_1="rank layers", above_0="alpha", optional="layers")
 
     @property
     def scale(self) -> float:
@@ -49,7 +40,7 @@ class Config:
         return self.alpha / self.rank
 
 
-# SmolLM2 learns an invented language (`language.py`): 2.9 of its 134.5 million weights.
+# SmolLM2 learns an invented language (`worlds/belu.py`): 2.9 of its 134.5 million weights.
 BELU = Config(rank=16, alpha=32, layers=20)
 
 
@@ -78,11 +69,11 @@ def merge_weight(weight: Tensor, a: Tensor, b: Tensor, scale: float) -> Tensor:
 class LoRALinear(nn.Module):
     """A frozen Linear layer with its adapter. ``original`` is set while the adapter is merged."""
 
-    def __init__(self, base: nn.Linear, config: Config, forward: Callable[..., Tensor]):
+    def __init__(self, base: nn.Linear, config: Config):
         super().__init__()
         if base.bias is not None:
             raise ValueError("adapters are for Linear layers without bias, got one with bias")
-        self.base, self.scale, self.lora_forward = base, config.scale, forward
+        self.base, self.scale = base, config.scale
         self.original: Tensor | None = None
         new = {"device": base.weight.device, "dtype": torch.float32}
         self.a = nn.Parameter(torch.empty(config.rank, base.in_features, **new))
@@ -92,44 +83,39 @@ class LoRALinear(nn.Module):
         """``x`` (..., in) to (..., out)."""
         if self.original is not None:
             return self.base(x)
-        if self.lora_forward is lora_forward:  # `base` may multiply with packed weights
+        if "forward" in vars(self.base):  # it multiplies with a packed copy: `packing.packed`
             return self.base(x) + correction(x, self.a, self.b, self.scale)
-        return self.lora_forward(x, self.base.weight, self.a, self.b, self.scale)
+        return lora_forward(x, self.base.weight, self.a, self.b, self.scale)
 
 
-def apply(
-    model: nn.Module,
-    config: Config,
-    seed: int = 0,
-    *,
-    lora_forward: Callable[..., Tensor] = lora_forward,
-) -> list[nn.Parameter]:
+def apply(model: nn.Module, config: Config, seed: int = 0) -> list[nn.Parameter]:
     """Freeze ``model``, put adapters around the layers that ``config`` names, return their weights.
 
-    In place. ``lora_forward`` may be your own.
+    In place.
     """
     if adapters(model):
         raise ValueError("this model already has adapters: `merge_all` or `remove` them first")
     found = {
-        name: module for name, module in model.named_modules() if _chosen(name, module, config)
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in config.targets
     }
-    blocks = {_block(name) for name in found}
     if config.layers is not None:
-        kept = sorted(blocks - {None})[-config.layers :]
+        kept = sorted({_block(name) for name in found} - {None})[-config.layers :]
         found = {name: module for name, module in found.items() if _block(name) in kept}
     if not found:
         raise ValueError(f"no Linear layer of this model is called {' or '.join(config.targets)}")
     model.requires_grad_(False)
     generator = randomness.generator(seed)
     for name, module in found.items():
-        adapted = LoRALinear(module, config, lora_forward)
+        adapted = LoRALinear(module, config)
         # As nn.Linear starts its weights; any scale will do, as B is zero.
         start = torch.empty(adapted.a.shape)
         nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator)
         adapted.a.data.copy_(start)
         _replace(model, name, adapted)
     model.lora_config = config
-    return list(_parameters(model).values())
+    return list(parameters(model).values())
 
 
 def adapters(model: nn.Module) -> dict[str, LoRALinear]:
@@ -137,8 +123,14 @@ def adapters(model: nn.Module) -> dict[str, LoRALinear]:
     return {n: module for n, module in model.named_modules() if isinstance(module, LoRALinear)}
 
 
+def parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """A (r, in) and B (out, r) of every adapted layer, by the name that they have in a file."""
+    layers = adapters(model).items()
+    return {f"{name}.{part}": getattr(layer, part) for name, layer in layers for part in "ab"}
+
+
 @torch.no_grad()
-def merge_all(model: nn.Module, *, merge_weight: Callable[..., Tensor] = merge_weight) -> None:
+def merge_all(model: nn.Module) -> None:
     """Add every adapter to its frozen matrix; the model then costs what it cost before.
 
     The matrices as they were are kept for ``unmerge``: subtracting would not give them back
@@ -167,45 +159,41 @@ def remove(model: nn.Module) -> None:
 
 def save_adapters(model: nn.Module, path: Path | str) -> None:
     """Write A and B of every adapted layer to one safetensors file: no frozen weight is in it."""
-    layers = adapters(model)
-    if not layers:
+    if not adapters(model):
         raise ValueError("this model has no adapters to save: call `lora.apply` first")
-    tensors = {
-        f"{name}.{part}": getattr(x, part).data for name, x in layers.items() for part in "ab"
-    }
-    save_file(tensors, path, metadata={"lora": json.dumps(asdict(model.lora_config))})
+    weights.save(path, parameters(model), "lora", asdict(model.lora_config))
 
 
 def load_adapters(model: nn.Module, path: Path | str) -> None:
     """Read what ``save_adapters`` wrote; a model without adapters gets the stored kind first."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            stored = json.loads(file.metadata()["lora"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        config = Config(**{**stored, "targets": tuple(stored["targets"])})
-    except (SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} holds no adapters of `lora.save_adapters`: {error}") from error
+    tensors, stored = weights.load(path, "lora")
+    config = Config(**stored | {"targets": tuple(stored["targets"])})
     fresh = not adapters(model)
     if fresh:
         trainable = [p for p in model.parameters() if p.requires_grad]
         apply(model, config)
     try:
-        _fill(model, config, tensors, path)
+        _check_fit(model, config, tensors, path)
     except ValueError:
         if fresh:  # leave the model as it was
             remove(model)
             for parameter in trainable:
                 parameter.requires_grad_(True)
         raise
+    for name, parameter in parameters(model).items():
+        parameter.data.copy_(tensors[name])
+    for layer in adapters(model).values():
+        layer.scale = config.scale
+    model.lora_config = config
 
 
-def _fill(model: nn.Module, config: Config, tensors: dict[str, Tensor], path: Path | str) -> None:
-    """Check everything, then copy."""
+def _check_fit(
+    model: nn.Module, config: Config, tensors: dict[str, Tensor], path: Path | str
+) -> None:
+    """Raise ValueError unless the stored ``tensors`` have the names and shapes of the model's."""
     if any(layer.original is not None for layer in adapters(model).values()):
         raise ValueError("the adapters of this model are merged: call `lora.unmerge` first")
-    places = {
-        f"{name}.{part}": getattr(x, part) for name, x in adapters(model).items() for part in "ab"
-    }
+    places = parameters(model)
     if odd := sorted(places.keys() ^ tensors.keys()):
         where = "the model" if odd[0] in places else "the file"
         raise ValueError(
@@ -218,21 +206,6 @@ def _fill(model: nn.Module, config: Config, tensors: dict[str, Tensor], path: Pa
                 f"the adapters in {path} do not fit: {name} has the shape {tuple(tensor.shape)}, "
                 f"the model's has {tuple(places[name].shape)}"
             )
-    for name, tensor in tensors.items():
-        places[name].data.copy_(tensor)
-    for layer in adapters(model).values():
-        layer.scale = config.scale
-    model.lora_config = config
-
-
-def _parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """A and B of every adapted layer, by the name that they have in a file."""
-    layers = adapters(model).items()
-    return {f"{name}.{part}": getattr(layer, part) for name, layer in layers for part in "ab"}
-
-
-def _chosen(name: str, module: nn.Module, config: Config) -> bool:
-    return isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in config.targets
 
 
 def _block(name: str) -> int | None:

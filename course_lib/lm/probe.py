@@ -34,7 +34,7 @@ class Probe(NamedTuple):
 
 
 def probe_loss(scores: Tensor, labels: Tensor, weight: Tensor, strength: float) -> Tensor:
-    """Surprise at the labels plus a price for large weights, a number.
+    """Cross-entropy of the labels plus a price for large weights, a number.
 
     ``scores`` (N, K), ``labels`` (N,), ``weight`` (K, D). Divided by N, this is what scikit-learn's
     LogisticRegression minimises with C = ``strength``.

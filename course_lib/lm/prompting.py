@@ -9,7 +9,8 @@ Two ways to read the answer. Where there are labels to choose from, compare thei
 end of the line and compare the text (``answers``).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,12 +19,22 @@ from torch import Tensor
 
 from course_lib.lm.generate import Sampling, generate, left_pad
 from course_lib.lm.gpt import GPT, Cache
-from course_lib.worlds.tasks import Task
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 Shot = tuple[str, str]  # a question and its answer
+
+
+@dataclass(frozen=True)
+class Task:
+    """An instruction, solved examples to show, and other items to be solved."""
+
+    name: str
+    instruction: str
+    shots: tuple[Shot, ...]  # may stand in a prompt
+    items: tuple[Shot, ...]  # to be answered
+    labels: tuple[str, ...] = ()  # the possible answers; empty: any text
 
 
 def few_shot_prompt(instruction: str, shots: Sequence[Shot], question: str) -> str:
@@ -34,7 +45,7 @@ def few_shot_prompt(instruction: str, shots: Sequence[Shot], question: str) -> s
     Without an instruction, an empty string, the prompt begins with the first example.
     """
     parts = [instruction] if instruction else []
-    parts += [f"Input: {asked}\nOutput: {answer}" for asked, answer in shots]
+    parts += [f"Input: {q}\nOutput: {a}" for q, a in shots]
     return "\n\n".join([*parts, f"Input: {question}\nOutput:"])
 
 
@@ -131,25 +142,16 @@ def normalise(answer: str) -> str:
 
 
 def evaluate(
-    model: GPT,
-    tokenizer: "PreTrainedTokenizerFast",
-    task: Task,
-    shots: Sequence[Shot] = (),
-    *,
-    few_shot_prompt: Callable[[str, Sequence[Shot], str], str] = few_shot_prompt,
-    wrap: Callable[[str], str] = str,
+    model: GPT, tokenizer: "PreTrainedTokenizerFast", task: Task, shots: Sequence[Shot] = ()
 ) -> np.ndarray:
-    """Whether each of the task's items is answered right, bool (N,).
-
-    ``wrap`` may put the prompt into a chat template; ``few_shot_prompt`` may be your own.
-    """
-    prompts = [wrap(few_shot_prompt(task.instruction, shots, asked)) for asked, _ in task.items]
+    """Whether each of the task's items is answered right, bool (N,)."""
+    prompts = [few_shot_prompt(task.instruction, shots, question) for question, _ in task.items]
     if task.labels:
         given = classify(model, tokenizer, prompts, task.labels)
     else:
         given = answers(model, tokenizer, prompts)
-    right = [answer for _, answer in task.items]
-    return np.array([normalise(g) == normalise(r) for g, r in zip(given, right, strict=True)])
+    pairs = zip(given, task.items, strict=True)
+    return np.array([normalise(text) == normalise(answer) for text, (_, answer) in pairs])
 
 
 @torch.no_grad()

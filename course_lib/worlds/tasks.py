@@ -16,11 +16,12 @@ once and drop those on which the labels disagree: else a test could be passed by
 import importlib.util
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from course_lib.lm.prompting import Task
 
 KINDS = {  # by the first letter of their name in the data
     "A": "abbreviation",
@@ -68,17 +69,6 @@ brave cowardly, generous selfish, ancient modern, public private, sharp dull, sm
 sweet sour, tight loose, cheap expensive, easy difficult, absent present, guilty innocent,
 male female, maximum minimum, positive negative, victory defeat, import export, attack defend,
 accept refuse, entrance exit"""
-
-
-@dataclass(frozen=True)
-class Task:
-    """An instruction, solved examples to show, and other items to be solved."""
-
-    name: str
-    instruction: str
-    shots: tuple[tuple[str, str], ...]  # (question, answer) pairs that may stand in a prompt
-    items: tuple[tuple[str, str], ...]  # (question, answer) pairs to be answered
-    labels: tuple[str, ...] = ()  # the possible answers; empty: any text
 
 
 class Labelled(NamedTuple):
@@ -138,12 +128,12 @@ def tidy(text: str) -> str:
 
 def _labelled(rows: Sequence[tuple[str, int]], names: tuple[str, ...]) -> Labelled:
     """Keep each text once; drop texts with several labels; shuffle once and for all."""
-    seen: dict[str, tuple[str, set[int]]] = {}
+    found: dict[str, tuple[str, set[int]]] = {}
     for text, label in rows:
         text = tidy(text)
         key = re.sub(r"[^a-z0-9]+", " ", text.lower()).strip()
-        seen.setdefault(key, (text, set()))[1].add(label)
-    kept = [(text, labels.pop()) for text, labels in seen.values() if len(labels) == 1]
+        found.setdefault(key, (text, set()))[1].add(label)
+    kept = [(text, labels.pop()) for text, labels in found.values() if len(labels) == 1]
     order = np.random.default_rng(0).permutation(len(kept))
     return Labelled(
         [kept[i][0] for i in order], np.array([kept[i][1] for i in order], dtype=np.int64), names
@@ -164,7 +154,7 @@ def _sample(name: str, instruction: str, data: Labelled, items: int) -> Task:
 
 def _pairs(name: str, instruction: str, text: str, items: int) -> Task:
     pairs = [tuple(entry.split()) for entry in text.replace("\n", " ").split(",")]
-    unique = list({asked: (asked, answer.replace("_", " ")) for asked, answer in pairs}.values())
+    unique = list({q: (q, answer.replace("_", " ")) for q, answer in pairs}.values())
     mixed = [unique[i] for i in np.random.default_rng(0).permutation(len(unique))]
     items = min(items, len(mixed) - 16)
     return Task(name, instruction, tuple(mixed[items:]), tuple(mixed[:items]))

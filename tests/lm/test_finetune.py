@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import log_softmax
 
+from course_lib.classroom import use
 from course_lib.lm import finetune, lora
 from course_lib.lm.finetune import Config, Example
 from course_lib.lm.gpt import GPT, GPTConfig
@@ -116,10 +117,8 @@ def test_an_example_in_a_packed_row_does_not_see_its_neighbour(model):
 
 
 def test_the_first_token_of_a_packed_example_is_never_learned():
-    def all_tokens(prompt_lengths, lengths, T):
-        return torch.arange(T) < lengths[:, None]
-
-    batch = finetune.collate(examples([(2, 2), (2, 2)]), response_mask=all_tokens)
+    batch = finetune.collate(examples([(2, 2), (2, 2)]))
+    batch = batch._replace(response_mask=batch.valid_mask)
     packed = finetune.pack(batch, 8)
     assert packed.response_mask.int().tolist() == [[0, 1, 1, 1, 0, 1, 1, 1]]
 
@@ -185,17 +184,18 @@ def test_prompts_are_not_learned():
     assert by_hand(model, [Example([5], [6, 7, 8])]).item() > before
 
 
-def test_own_response_mask_drives_training(model):
-    seen = []
+def test_a_replaced_response_mask_drives_training(model):
+    widths = []
 
-    def own(prompt_lengths, lengths, T):
-        seen.append(T)
+    def nothing(prompt_lengths, lengths, T):
+        widths.append(T)
         return torch.zeros(len(lengths), T, dtype=torch.bool)
 
     before = [p.detach().clone() for p in model.parameters()]
     config = Config(total_steps=2, batch_size=3)
-    records = list(finetune.train(model, examples(), config, response_mask=own))
-    assert len(seen) == 2 and records[-1]["tokens"] == 0 and records[-1]["loss"] == 0
+    with use({finetune.response_mask: nothing}):
+        records = list(finetune.train(model, examples(), config))
+    assert len(widths) == 2 and records[-1]["tokens"] == 0 and records[-1]["loss"] == 0
     after = list(model.parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 

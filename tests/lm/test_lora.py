@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from course_lib.classroom import use
 from course_lib.lm import gpt, lora
 from course_lib.lm.gpt import GPT, GPTConfig
 
@@ -186,18 +187,23 @@ def test_removed_without_merging_is_the_old_model(model, tokens):
     lora.apply(model, lora.Config())  # and it can be adapted again
 
 
-def test_own_functions_are_used(model, tokens):
-    calls = []
+def test_a_replacement_is_used_and_taken_back(model, tokens):
+    calls, zeros = [], lambda weight, a, b, scale: torch.zeros_like(weight)
+    usual = lora.lora_forward
 
-    def own(x, weight, a, b, scale):
+    def counted(x, weight, a, b, scale):
         calls.append(scale)
-        return lora.lora_forward(x, weight, a, b, scale)
+        return usual(x, weight, a, b, scale)
 
-    lora.apply(model, lora.Config(rank=4, alpha=12, layers=1), lora_forward=own)
-    model(tokens)
+    lora.apply(model, lora.Config(rank=4, alpha=12, layers=1))
+    with use({usual: counted, lora.merge_weight: zeros}):
+        model(tokens)
+        lora.merge_all(model)
     assert calls == [3.0] * 5
-    lora.merge_all(model, merge_weight=lambda weight, a, b, scale: torch.zeros_like(weight))
     assert model.transformer.blocks[2].attention.qkv.base.weight.abs().max() == 0
+    lora.unmerge(model)
+    model(tokens)
+    assert len(calls) == 5
 
 
 def test_files_hold_adapters_only_and_come_back(model, tokens, tmp_path):
@@ -238,10 +244,10 @@ def test_files_that_do_not_fit(model, tokens, tmp_path):
         lora.load_adapters(model, path)
     torch.testing.assert_close(model(tokens), before, rtol=0, atol=0)
     gpt.save(GPT(SMALL), tmp_path / "gpt.safetensors")
-    with pytest.raises(ValueError, match="holds no adapters"):
+    with pytest.raises(ValueError, match="of the kind 'lora'"):
         lora.load_adapters(GPT(SMALL), tmp_path / "gpt.safetensors")
     (tmp_path / "cut.safetensors").write_bytes(path.read_bytes()[:100])
-    with pytest.raises(ValueError, match="holds no adapters"):
+    with pytest.raises(ValueError, match="of the kind 'lora'"):
         lora.load_adapters(GPT(SMALL), tmp_path / "cut.safetensors")
 
 

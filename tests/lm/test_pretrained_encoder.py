@@ -6,8 +6,9 @@ import pytest
 import torch
 from transformers import AutoModel, AutoTokenizer
 
-from course_lib.lm import encoder
-from course_lib.lm.encoder import load_encoder, masked_mean, package_folder, sentence_encoder
+from course_lib.classroom import use
+from course_lib.lm.encoder import mean_pool
+from course_lib.worlds.pretrained import package_folder, sentence_encoder
 
 SENTENCES = [
     "A man is playing the guitar.",
@@ -25,21 +26,21 @@ def minilm():
     return sentence_encoder()
 
 
-def test_masked_mean_by_hand():
+def test_mean_pool_by_hand():
     hidden = torch.tensor([[[1.0, 2], [3, 6], [100, 100]], [[5, 5], [7, 1], [9, 3]]])
     mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
     expected = torch.tensor([[2.0, 4], [7, 3]])
-    torch.testing.assert_close(masked_mean(hidden, mask), expected)
-    torch.testing.assert_close(masked_mean(hidden, mask.bool()), expected)
+    torch.testing.assert_close(mean_pool(hidden, mask), expected)
+    torch.testing.assert_close(mean_pool(hidden, mask.bool()), expected)
 
 
-def test_masked_mean_of_nothing_is_zero():
-    assert masked_mean(torch.ones(2, 3, 4), torch.zeros(2, 3)).tolist() == [[0.0] * 4] * 2
+def test_mean_pool_of_nothing_is_zero():
+    assert mean_pool(torch.ones(2, 3, 4), torch.zeros(2, 3)).tolist() == [[0.0] * 4] * 2
 
 
-def test_masked_mean_keeps_dtype_and_passes_gradients():
+def test_mean_pool_keeps_dtype_and_passes_gradients():
     hidden = torch.randn(1, 3, 2, dtype=torch.float64, requires_grad=True)
-    pooled = masked_mean(hidden, torch.tensor([[True, False, True]]))
+    pooled = mean_pool(hidden, torch.tensor([[True, False, True]]))
     assert pooled.dtype == torch.float64
     pooled.sum().backward()
     assert hidden.grad.tolist() == [[[0.5, 0.5], [0, 0], [0.5, 0.5]]]
@@ -88,13 +89,11 @@ def test_vectors_can_be_trained_upon(minilm):
     assert not minilm.model.training
 
 
-def test_your_own_pooling_is_used():
-    def first_token(hidden, mask):
-        return hidden[:, 0]
-
-    own = sentence_encoder(masked_mean=first_token)
-    hidden, _ = own.hidden(["go"])
-    torch.testing.assert_close(own.encode(["go"])[0], hidden[0, 0] / hidden[0, 0].norm())
+def test_a_replaced_pooling_is_used(minilm):
+    with use({mean_pool: lambda hidden, mask: hidden[:, 0]}):
+        (vector,) = minilm.encode(["go"])
+    hidden, _ = minilm.hidden(["go"])
+    torch.testing.assert_close(vector, hidden[0, 0] / hidden[0, 0].norm())
 
 
 def test_loading_draws_no_random_numbers():
@@ -120,4 +119,4 @@ def test_damaged_weights_are_named(tmp_path, damage):
     if damage == "gone":
         weights.unlink()
     with pytest.raises(ValueError, match=r"whole sentence encoder.*--force-reinstall"):
-        load_encoder(copy, encoder.masked_mean)
+        sentence_encoder(copy)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib.classroom import use
 from course_lib.lm import prompting
 from course_lib.lm.gpt import GPT, GPTConfig
-from course_lib.worlds.tasks import Task
+from course_lib.lm.prompting import Task
 
 SMALL = GPTConfig(vocab_size=130, layers=2, width=32, heads=4, kv_heads=2)
 
@@ -123,11 +124,12 @@ def test_evaluate_compares_answers(monkeypatch):
     task = Task("opposites", "Write.", (), items)
     script = Scripted(["Small.", "nights", ' "down"'])
     monkeypatch.setattr(prompting, "answers", script)
-    right = prompting.evaluate(None, None, task, [("hot", "cold")], wrap=lambda p: f"<{p}>")
+    right = prompting.evaluate(None, None, task, [("hot", "cold")])
     assert right.tolist() == [True, False, True]
-    assert script.prompts[0] == "<Write.\n\nInput: hot\nOutput: cold\n\nInput: big\nOutput:>"
-    own = prompting.evaluate(None, None, task, few_shot_prompt=lambda *parts: parts[2])
-    assert own.shape == (3,) and script.prompts == ["big", "day", "up"]
+    assert script.prompts[0] == "Write.\n\nInput: hot\nOutput: cold\n\nInput: big\nOutput:"
+    with use({prompting.few_shot_prompt: lambda *parts: parts[2]}):
+        assert prompting.evaluate(None, None, task).shape == (3,)
+    assert script.prompts == ["big", "day", "up"]
 
 
 def test_evaluate_with_labels(model):

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import load_file
 
 from course_lib.lm import gpt
-from course_lib.lm.encoder import package_folder
 from course_lib.lm.generate import Sampling, generate
 from course_lib.lm.gpt import GPT, GPTConfig
 from course_lib.worlds import pretrained
@@ -233,7 +232,7 @@ def test_a_manifest_of_another_kind_is_not_believed(small):
 
 def test_a_missing_package_is_named(monkeypatch):
     with pytest.raises(ModuleNotFoundError, match=r"no-such-model is not installed.*--no-deps"):
-        package_folder("no_such_model", "no-such-model")
+        pretrained.package_folder("no_such_model", "no-such-model")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     for load in (pretrained.smollm2, pretrained.sentence_encoder):
         with pytest.raises(ModuleNotFoundError, match=r"is not installed.*requirements-models.txt"):

@@ -4,29 +4,18 @@ import torch.nn.functional as F
 
 from course_lib.lm.finetune import response_mask
 
+
+def prompt(instruction, shots, question, colon=":"):
+    parts = [instruction] if instruction else []
+    parts += [f"Input{colon} {a}\nOutput{colon} {b}" for a, b in shots]
+    return "\n\n".join([*parts, f"Input{colon} {question}\nOutput{colon}"])
+
+
 UNFORESEEN = {
     "few_shot_prompt": {
-        "a blank before each colon": lambda instruction, shots, question: "\n\n".join(
-            [
-                *([instruction] if instruction else []),
-                *(f"Input : {a}\nOutput : {b}" for a, b in shots),
-                f"Input : {question}\nOutput :",
-            ]
-        ),
-        "only the first example": lambda instruction, shots, question: "\n\n".join(
-            [
-                *([instruction] if instruction else []),
-                *(f"Input: {a}\nOutput: {b}" for a, b in shots[:1]),
-                f"Input: {question}\nOutput:",
-            ]
-        ),
-        "sorted examples": lambda instruction, shots, question: "\n\n".join(
-            [
-                *([instruction] if instruction else []),
-                *(f"Input: {a}\nOutput: {b}" for a, b in sorted(shots)),
-                f"Input: {question}\nOutput:",
-            ]
-        ),
+        "a blank before each colon": lambda *args: prompt(*args, colon=" :"),
+        "only the first example": lambda text, shots, question: prompt(text, shots[:1], question),
+        "sorted examples": lambda text, shots, question: prompt(text, sorted(shots), question),
     },
     "response_mask": {
         "the last prompt token too": lambda prompt, lengths, T: response_mask(
