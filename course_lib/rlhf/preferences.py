@@ -155,9 +155,8 @@ class LabelFile:
         """Open the file and read the labels that it holds; it need not exist yet."""
         self.path = Path(path)
         self.count = len(pairs)
-        self.fingerprint = hashlib.sha256(
-            json.dumps([list(pair) for pair in pairs]).encode()
-        ).hexdigest()[:16]
+        text = json.dumps([list(pair) for pair in pairs])
+        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._labels: dict[int, float] = {}
         self._size = -1  # bytes of the file when it was read last
         self.read()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +27,6 @@ from course_lib import limits, randomness, weights
 from course_lib.lm import finetune
 from course_lib.lm.gpt import GPT, GPTConfig, Transformer
 from course_lib.rlhf.pairwise import pairwise_loss
-from course_lib.rlhf.preferences import Pair
 from course_lib.rlhf.rollouts import Reward
 
 Tokens = Sequence[Sequence[int]]  # one list of token numbers for each text, without padding
@@ -65,19 +64,6 @@ class Comparison(NamedTuple):
     a: Sequence[int]
     b: Sequence[int]
     share: float = 1.0  # of A: 1 A is better, 0 B is better, 0.5 a tie
-
-
-def comparisons(
-    pairs: Sequence[Pair],
-    shares: Sequence[float],
-    prompt_tokens: Callable[[str], list[int]],
-    reply_tokens: Callable[[str], list[int]],
-) -> list[Comparison]:
-    """Labelled pairs of texts as token numbers, such as `concierge.prompt_tokens` gives."""
-    return [
-        Comparison(prompt_tokens(pair.prompt), reply_tokens(pair.a), reply_tokens(pair.b), share)
-        for pair, share in zip(pairs, shares, strict=True)
-    ]
 
 
 def last_token(values: Tensor, valid_mask: Tensor) -> Tensor:

@@ -104,8 +104,11 @@ def learned_reward(
 
 def compare(pairs: Sequence[Pair], labels: Sequence[float]) -> list[Comparison]:
     """Labelled pairs of texts as token numbers."""
-    tokens = (concierge.prompt_tokens, concierge.reply_tokens)
-    return reward_model.comparisons(pairs, labels, *tokens)
+    prompt, reply = concierge.prompt_tokens, concierge.reply_tokens
+    return [
+        Comparison(prompt(pair.prompt), reply(pair.a), reply(pair.b), share)
+        for pair, share in zip(pairs, labels, strict=True)
+    ]
 
 
 def center_on_demonstrations(judge: RewardModel, seed: int) -> None:

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from course_lib import weights
 from course_lib.lm.gpt import GPT, GPTConfig
 from course_lib.rlhf import pairwise, reward_model
-from course_lib.rlhf.preferences import Pair
 from course_lib.rlhf.reward_model import Comparison, Config, Ensemble, RewardModel
 
 SMALL = GPTConfig(vocab_size=20, layers=1, width=32, heads=4)
@@ -289,14 +288,6 @@ def test_errors_are_sentences(lm):
         Config(batch_size=0)
     with pytest.raises(ValueError, match=r"flip must lie in \[0, 0.5\), got 0.5"):
         Config(flip=0.5)
-
-
-def test_comparisons_from_texts():
-    pairs = [Pair("ab", "c", "d"), Pair("e", "f", "g")]
-    letters = lambda text: [ord(sign) for sign in text]  # noqa: E731
-    found = reward_model.comparisons(pairs, [1.0, 0.5], letters, lambda t: [*letters(t), 0])
-    assert found[0] == Comparison([97, 98], [99, 0], [100, 0], 1.0)
-    assert found[1].share == 0.5
 
 
 def test_a_saved_model_is_the_same(model, tmp_path):

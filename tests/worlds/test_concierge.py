@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib.rlhf.preferences import Pair
+from course_lib.rlhf.reward_model import Comparison
 from course_lib.worlds import concierge as c
 from course_lib.worlds import concierge_pipeline as pipeline
 
@@ -103,6 +105,15 @@ def test_data_are_repeatable_and_differ_between_seeds():
     assert c.demonstrations(5, seed=1) == c.demonstrations(5, seed=1)
     one, two = pipeline.new_model(3), pipeline.new_model(3)
     assert torch.equal(one.embedding.weight, two.embedding.weight)
+
+
+def test_labelled_pairs_as_token_numbers():
+    pairs = [Pair(POOL, "hello .", "i am busy ."), Pair(POOL, "welcome .", "hello .")]
+    first, tie = pipeline.compare(pairs, [1.0, 0.5])
+    assert first == Comparison(
+        c.prompt_tokens(POOL), c.reply_tokens("hello ."), c.reply_tokens("i am busy ."), 1.0
+    )
+    assert tie.share == 0.5
 
 
 def test_the_stored_model_has_been_fine_tuned():
