@@ -9,20 +9,17 @@ called clear where the 95 % interval of the paired differences over seeds lies o
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from unittest import mock
 
-import numpy as np
 from torch import Tensor
 
-from benchmarks.harness import Goal
+from benchmarks.harness import Goal, by, fresh_seeds, over_seeds, reported
 from benchmarks.rlhf_ppo.rlhf_pipeline import NUMBER, kept, numbers, stages, train_policy
+from course_lib.classroom import use
 from course_lib.evaluation import bootstrap_interval
 from course_lib.lessons.rlhf_ppo import exercises
-from course_lib.lm import losses
-from course_lib.lm.gpt import GPT
 from course_lib.rlhf import ppo, reward_model
 from course_lib.rlhf.rollouts import Rollout, collect
 from course_lib.worlds import concierge
@@ -52,27 +49,24 @@ def without_end(*args, **settings) -> Rollout:
     return rollout._replace(response_mask=mask, logp=rollout.logp.masked_fill(~mask, 0.0))
 
 
-@contextmanager
-def hooks(variant: str, reference: GPT) -> Iterator[dict]:
-    """The replaced parts of PPO; what no argument of `ppo.train` reaches is patched meanwhile."""
+def colder_reference(logits: Tensor, tokens: Tensor, response_mask: Tensor) -> Tensor:
+    """`ppo.token_logp`, the reference's logits at another temperature; it has no gradient."""
+    other = logits if logits.requires_grad else logits / WRONG_TEMPERATURE
+    return ppo.token_logp(other, tokens, response_mask)
 
-    def colder(model: GPT, *args) -> Tensor:
-        *args, temperature = args
-        other = WRONG_TEMPERATURE if model is reference else temperature
-        return losses.response_logp(model, *args, other)
 
-    mistakes = {
-        "score in the last column": {
-            "terminal_rewards": exercises.terminal_rewards.mistake("in the last column")
-        },
-        "whitening counts padding": {
-            "whiten_advantages": exercises.whiten_advantages.mistake("padding counts")
-        },
-        "reference at another temperature": {"response_logp": colder},
-    }
-    collecting = without_end if variant == "padding taken for the end" else collect
-    with mock.patch.object(ppo, "collect", collecting):
-        yield mistakes.get(variant, {})
+MISTAKES = {
+    "score in the last column": exercises.terminal_rewards.mistake("in the last column"),
+    "whitening counts padding": exercises.whiten_advantages.mistake("padding counts"),
+    "reference at another temperature": {ppo.token_logp: colder_reference},
+}
+
+
+def changed(variant: str) -> AbstractContextManager:
+    """While the block lasts, PPO has what is wrong in this variant."""
+    if variant == "padding taken for the end":  # in training alone: evaluation collects as well
+        return mock.patch.object(ppo, "collect", without_end)
+    return use(MISTAKES.get(variant, {}))
 
 
 def without(variant: str, seed: int) -> dict:
@@ -81,8 +75,8 @@ def without(variant: str, seed: int) -> dict:
     if not file.exists():
         model, judge, _ = stages(seed)
         config = replace(pipeline.PPO, total_steps=UPDATES, **CHANGED[variant])
-        with hooks(variant, model) as changed:
-            policy, _, curves = train_policy(model, judge, config, seed, 10, **changed)
+        with changed(variant):
+            policy, _, curves = train_policy(model, judge, config, seed, 10)
         scores = pipeline.evaluate(policy, model, reward_model.scorer(judge), NUMBER, seed)
         samples = list(zip(scores.questions, scores.replies, strict=True))[:6]
         run = {"variant": variant, "seed": seed, **numbers(scores)}
@@ -92,31 +86,25 @@ def without(variant: str, seed: int) -> dict:
 
 
 def measure(quick: bool) -> dict:
-    seeds = [200] if quick else list(range(200, 205))
+    seeds = fresh_seeds(1 if quick else 5)
     variants = list(CHANGED)[:2] if quick else list(CHANGED)
     runs = [without(variant, seed) for variant in variants for seed in seeds]
     return {"seeds": seeds, "updates": UPDATES, "replies": NUMBER, "runs": runs}
 
 
+NAMED = {"proxy": "reward model", "kl": "KL", "length": "tokens", "finished": "finished"}
+
+
 def judge(result: dict) -> list[Goal]:
-    goals = []
-    recipe = {run["seed"]: run for run in result["runs"] if run["variant"] == RECIPE}
-    for variant in dict.fromkeys(run["variant"] for run in result["runs"]):
-        mine = [run for run in result["runs"] if run["variant"] == variant]
-        parts = [f"true reward {_words([run['true'] for run in mine])}"]
+    goals, variants = [], by(result["runs"], "variant")
+    recipe = {run["seed"]: run for run in variants[RECIPE]}
+    for variant, mine in variants.items():
+        parts = [f"true reward {over_seeds([run['true'] for run in mine])}"]
         if variant != RECIPE:
             change = [run["true"] - recipe[run["seed"]]["true"] for run in mine]
             low, high = bootstrap_interval(change)
             clear = "worse" if high < 0 else "better" if low > 0 else "no clear difference"
-            parts.append(f"against the recipe {_words(change)}: {clear}")
-        parts += [f"{label} {_words([r[k] for r in mine])}" for k, label in NAMED.items()]
-        goals.append(Goal(f"PPO: {variant}", "reported", "; ".join(parts), True))
+            parts.append(f"against the recipe {over_seeds(change)}: {clear}")
+        parts += [f"{label} {over_seeds([r[k] for r in mine])}" for k, label in NAMED.items()]
+        goals.append(reported(f"PPO: {variant}", "; ".join(parts)))
     return goals
-
-
-NAMED = {"proxy": "reward model", "kl": "KL", "length": "tokens", "finished": "finished"}
-
-
-def _words(values: list[float]) -> str:
-    low, high = bootstrap_interval(values)
-    return f"{np.mean(values):.2f} [{low:.2f}, {high:.2f}]"

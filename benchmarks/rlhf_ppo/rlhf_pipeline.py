@@ -2,8 +2,8 @@
 
 Everything is drawn anew for each seed: the corpus, the demonstrations, the replies and the labels,
 the models. The fine-tuned model and the final policy then answer the same held-out questions, and
-the true reward, which no stage has seen, judges both. The recipe (`rlhf/pipeline.py`) was chosen on
-the seeds 0 to 2.
+the true reward, which no stage has seen, judges both. The recipe (`worlds/concierge_pipeline.py`)
+was chosen on the seeds 0 to 2.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from types import ModuleType
 
 import numpy as np
 
-from benchmarks.harness import ROOT, Clock, Goal
+from benchmarks.harness import ROOT, Clock, Goal, fresh_seeds, over_seeds, reported
 from course_lib.evaluation import bootstrap_interval
 from course_lib.lm import gpt
 from course_lib.lm.gpt import GPT
-from course_lib.rlhf import ppo, reward_model
+from course_lib.rlhf import pairwise, ppo, reward_model
 from course_lib.rlhf.reward_model import RewardModel
 from course_lib.worlds import concierge
 from course_lib.worlds import concierge_pipeline as pipeline
@@ -38,19 +38,16 @@ def stages(seed: int) -> tuple[GPT, RewardModel, dict[str, float]]:
     files = [folder / f"{seed}_{name}.safetensors" for name in ("sft", "reward")]
     if all(file.exists() for file in files):
         return gpt.load(files[0]), reward_model.load(files[1]), {}
-    seconds = {}
-    with Clock() as clock:
+    clocks = {name: Clock() for name in ("supervised", "labels", "reward_model")}
+    with clocks["supervised"]:
         model = pipeline.supervised(seed)
-    seconds["supervised"] = round(clock.cpu, 1)
-    with Clock() as clock:
+    with clocks["labels"]:
         pairs, labels = pipeline.labelled(model, pipeline.PAIRS, seed)
-    seconds["labels"] = round(clock.cpu, 1)
-    with Clock() as clock:
+    with clocks["reward_model"]:
         judge = pipeline.learned_reward(model, pairs, labels, seed)
-    seconds["reward_model"] = round(clock.cpu, 1)
     gpt.save(model, files[0])
     reward_model.save(judge, files[1])
-    return model, judge, seconds
+    return model, judge, {name: round(clock.cpu, 1) for name, clock in clocks.items()}
 
 
 def kept(*more: ModuleType) -> Path:
@@ -73,7 +70,7 @@ def judged(judge: RewardModel, model: GPT, seed: int) -> dict[str, float]:
     margin, truth = (a - b).numpy(), np.array(truth)
     differ = truth != 0
     return {
-        "accuracy_guest": round(float(reward_model.accuracy(a, b, shares)), 4),
+        "accuracy_guest": round(float(pairwise.accuracy(a, b, shares)), 4),
         "accuracy_true": round(float(((margin > 0) == (truth > 0))[differ].mean()), 4),
     }
 
@@ -86,31 +83,32 @@ def numbers(scores: pipeline.Scores) -> dict[str, float]:
     return {name: round(x, 4) for name, x in (means | {"low": low, "high": high}).items()}
 
 
-def train_policy(model, judge, config: ppo.Config, seed: int, every: int = EVERY, **hooks):
+def train_policy(
+    model: GPT, judge: RewardModel, config: ppo.Config, seed: int, every: int = EVERY
+) -> tuple[GPT, ppo.Critic, dict[str, list[float]]]:
     """PPO from ``model`` on the rewards of ``judge``: the policy, its critic, and curves."""
     reward = reward_model.scorer(judge)
     policy, critic = copy.deepcopy(model), ppo.Critic(model)
     prompts = pipeline.training_prompts()
-    curves: dict[str, list[float]] = {"steps": [], "true": [], "proxy": [], "kl": [], "length": []}
+    names = ("true", "proxy", "kl", "length")
+    curves: dict[str, list[float]] = {name: [] for name in ("steps", *names)}
 
     def look(step: int) -> None:
         scores = pipeline.evaluate(policy, model, reward, 120, seed + 1)
         curves["steps"].append(step)
-        for name in ("true", "proxy", "kl", "length"):
+        for name in names:
             curves[name].append(round(float(getattr(scores, name).mean()), 3))
 
     look(0)
-    updates = ppo.train(
-        policy, critic, model, prompts, reward, concierge.END_TOKEN, config, seed, **hooks
-    )
-    for row in updates:
+    end = concierge.END_TOKEN
+    for row in ppo.train(policy, critic, model, prompts, reward, end, config, seed):
         if row["steps"] % every == 0:
             look(int(row["steps"]))
     return policy, critic, curves
 
 
 def measure(quick: bool) -> dict:
-    seeds = [200] if quick else list(range(200, 210))
+    seeds = fresh_seeds(1 if quick else 10)
     runs = []
     for seed in seeds:
         model, judge, seconds = stages(seed)
@@ -138,7 +136,7 @@ def judge(result: dict) -> list[Goal]:
     apart = sum(run["policy"]["low"] > run["sft"]["high"] for run in runs)
     kls = [run["policy"]["kl"] for run in runs]
     true = {k: [run[k]["true"] for run in runs] for k in ("sft", "policy")}
-    words = {k: _words(x) for k, x in true.items()}
+    words = {k: over_seeds(x) for k, x in true.items()}
     seconds = [sum(run["cpu_seconds"].values()) for run in runs if len(run["cpu_seconds"]) > 1]
     right = [run["accuracy_true"] for run in runs]
     needed = 9 * len(runs) // 10
@@ -157,12 +155,7 @@ def judge(result: dict) -> list[Goal]:
             f"{np.mean(kls):.2f} on average, {max(kls):.2f} at most",
             max(kls) <= result["kl_budget"],
         ),
-        Goal(
-            "reward model: held-out pairs in the order of the true reward",
-            "reported",
-            _words(right),
-            True,
-        ),
+        reported("reward model: held-out pairs in the order of the true reward", over_seeds(right)),
     ]
     if seconds:
         goals.append(
@@ -174,8 +167,3 @@ def judge(result: dict) -> list[Goal]:
             )
         )
     return goals
-
-
-def _words(values: list[float]) -> str:
-    low, high = bootstrap_interval(values)
-    return f"{np.mean(values):.2f} [{low:.2f}, {high:.2f}]"

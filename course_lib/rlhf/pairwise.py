@@ -5,7 +5,6 @@ All functions take the rewards of the two replies of B pairs, ``chosen`` and ``r
 By Bradley and Terry (1952) the first is preferred with probability p = sigmoid(chosen - rejected).
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 
 
 def pairwise_nll(chosen: Tensor, rejected: Tensor, share: Tensor) -> Tensor:
-    """The surprise at each label in nats, (B,): -share log p - (1 - share) log (1 - p).
+    """Negative log-likelihood of each label in nats, (B,): -share log p - (1 - share) log (1 - p).
 
     ``chosen`` and ``rejected`` (B,) are the rewards of the two replies, p the sigmoid of their
     difference, ``share`` (B,) how far the first was preferred: 1, or 0.5 for a tie. Computed
@@ -28,33 +27,33 @@ def noisy_nll(chosen: Tensor, rejected: Tensor, share: Tensor, flip: float) -> T
     """`pairwise_nll` for labels of which a known part was turned round by carelessness, (B,).
 
     With the probability ``flip`` of a turned label, A is *labelled* better with probability
-    q = (1 - flip) p + flip (1 - p), and the surprise is measured at q. p itself stays free to go
+    q = (1 - flip) p + flip (1 - p), and the likelihood is that of q. p itself stays free to go
     to 0 or 1. This is the *forward* correction of Patrini et al. (arXiv 1609.03944, theorem 2).
     The *backward* one weighs losses instead, ((1 - e) nll(A) - e nll(B)) / (1 - 2 e), as robust
     DPO does (arXiv 2403.00409); label smoothing, (1 - e) nll(A) + e nll(B), pulls p towards 0.5.
+    For ``flip`` above 0: without noise `pairwise_nll` is the loss, and safe from rounding.
     """
     p = torch.sigmoid(chosen - rejected)
     q = (1 - flip) * p + flip * (1 - p)
-    if flip == 0:  # where q can be rounded to 0
-        return pairwise_nll(chosen, rejected, share)
     return -share * q.log() - (1 - share) * (1 - q).log()
 
 
 def pairwise_loss(
-    chosen: Tensor,
-    rejected: Tensor,
-    share: Tensor | None = None,
-    *,
-    pairwise_nll: Callable[[Tensor, Tensor, Tensor], Tensor] = pairwise_nll,
+    chosen: Tensor, rejected: Tensor, share: Tensor | None = None, flip: float = 0.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean surprise at the labels, and metrics. ``chosen``, ``rejected``, ``share`` (B,).
+    """Mean negative log-likelihood of the labels, and metrics. All tensors (B,).
 
     Without ``share`` the first of each pair was preferred: the mean of
-    -logsigmoid(chosen - rejected), equation 1 of arXiv 2203.02155.
+    -logsigmoid(chosen - rejected), equation 1 of arXiv 2203.02155. ``flip`` is the share of labels
+    that carelessness has turned round.
     """
     if share is None:
         share = torch.ones_like(chosen)
-    loss = pairwise_nll(chosen, rejected, share).mean()
+    if flip:
+        nll = noisy_nll(chosen, rejected, share, flip)
+    else:
+        nll = pairwise_nll(chosen, rejected, share)
+    loss = nll.mean()
     with torch.no_grad():
         metrics = {
             "loss": loss.detach(),

@@ -7,23 +7,23 @@ whose sum over a response estimates the KL divergence between the two. The detai
 Huang et al., 2403.17031; each stands at its line.
 
 ``train`` reads top to bottom: write, score, shape the rewards, estimate advantages, then several
-epochs on the clipped loss. GAE and the loss are those of CartPole (`rl/returns.py`, `rl/ppo.py`).
+epochs on the clipped loss. GAE and the loss are those of CartPole (`rl/returns.py`,
+`rl/losses.py`).
 Left out: a pretraining term in the loss (InstructGPT's "ptx"), several processes.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from course_lib import randomness
-from course_lib.lm import losses
+from course_lib import limits, randomness
 from course_lib.lm.generate import Sampling
 from course_lib.lm.gpt import GPT
-from course_lib.rl import ppo, returns
-from course_lib.rlhf.rollouts import Reward, Rollout, collect
+from course_lib.rl import losses, returns
+from course_lib.rlhf.rollouts import Reward, collect
 
 
 @dataclass(frozen=True)
@@ -49,21 +49,14 @@ class Config:
     max_grad_norm: float = 1.0  # longer gradients are shortened to this
 
     def __post_init__(self) -> None:
-        limits = [
-            ("gamma lam", lambda x: 0 <= x <= 1, "lie in [0, 1]"),
-            ("temperature clip learning_rate max_grad_norm", lambda x: x > 0, "be above 0"),
-            ("beta missing_end value_coef", lambda x: x >= 0, "not be negative"),
-            ("kl_target value_clip", lambda x: x is None or x > 0, "be above 0, or None"),
-            (
-                "total_steps batch_size max_new_tokens epochs minibatch_size",
-                lambda x: x >= 1,
-                "be at least 1",
-            ),
-        ]
-        for names, holds, limit in limits:
-            for name in names.split():
-                if not holds(getattr(self, name)):
-                    raise ValueError(f"{name} must {limit}, got {getattr(self, name)}")
+        limits.check(
+            self,
+            at_least_1="total_steps batch_size max_new_tokens epochs minibatch_size",
+            above_0="temperature clip learning_rate max_grad_norm kl_target value_clip",
+            not_negative="beta missing_end value_coef",
+            fraction="gamma lam",
+            optional="kl_target value_clip",
+        )
 
 
 # --- From a score to advantages -------------------------------------------------------------------
@@ -73,7 +66,8 @@ def token_logp(logits: Tensor, tokens: Tensor, response_mask: Tensor) -> Tensor:
     """Log-probability of each response token given all before it, (B, T); 0 elsewhere.
 
     ``logits`` (B, T, V), ``tokens`` and ``response_mask`` (B, T). The logits at t - 1 speak of the
-    token at t. `lm.losses.response_logp` gives the same numbers and computes no logits in vain.
+    token at t. `lm.losses.response_logp` gives the same numbers and computes logits only where a
+    response stands: with a large vocabulary it saves most of the memory.
     """
     logp = logits[:, :-1].log_softmax(dim=-1).gather(-1, tokens[:, 1:, None])[..., 0]
     logp = torch.cat([torch.zeros_like(logp[:, :1]), logp], dim=1)
@@ -124,7 +118,7 @@ def whiten_advantages(advantages: Tensor, response_mask: Tensor) -> Tensor:
     ``advantages`` and ``response_mask`` (B, T). Prompts and padding hold zeros that nobody chose:
     counted in, they would pull both mean and spread towards 0.
     """
-    return ppo.whiten(advantages, response_mask).masked_fill(~response_mask.bool(), 0.0)
+    return losses.whiten(advantages, response_mask).masked_fill(~response_mask.bool(), 0.0)
 
 
 def adapted_beta(beta: float, kl: float, target: float, rate: float = 0.5) -> float:
@@ -168,6 +162,29 @@ class Batch(NamedTuple):
     targets: Tensor  # what the values should have been
 
 
+def ppo_loss(
+    logp: Tensor, values: Tensor, batch: Batch, config: Config
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of policy and critic, a mean over the response tokens, and metrics.
+
+    ``logp`` and ``values`` (B, T) are those of the present policy and critic.
+    """
+    mask = batch.response_mask
+    ratio = losses.probability_ratio(logp, batch.logp)
+    surrogate = losses.clipped_surrogate(ratio, batch.advantages, config.clip)
+    policy_loss = losses.masked_mean(surrogate, mask)
+    squared = losses.value_loss(values, batch.targets, batch.values, config.value_clip)
+    value_loss = losses.masked_mean(squared, mask)
+    with torch.no_grad():
+        metrics = {
+            "policy_loss": policy_loss.detach(),
+            "value_loss": value_loss.detach(),
+            "clipped": losses.masked_mean(((ratio - 1).abs() > config.clip).float(), mask),
+            "update_kl": losses.masked_mean(losses.approx_kl(logp, batch.logp), mask),
+        }
+    return policy_loss + config.value_coef * value_loss, metrics
+
+
 def train(
     policy: GPT,
     critic: Critic,
@@ -177,21 +194,17 @@ def train(
     end: int,
     config: Config,
     seed: int = 0,
-    *,
-    response_logp: Callable[..., Tensor] = losses.response_logp,
-    terminal_rewards: Callable[..., Tensor] = terminal_rewards,
-    kl_shaped_rewards: Callable[..., Tensor] = kl_shaped_rewards,
-    whiten_advantages: Callable[..., Tensor] = whiten_advantages,
 ) -> Iterator[dict[str, float]]:
     """Train ``policy`` and ``critic`` in place; one record per update.
 
     ``reference`` stays as it is. ``prompts`` are drawn anew for each update; ``end`` is the token
-    that ends a response. The last four arguments may be your own.
+    that ends a response.
 
     Metrics: "steps" counts updates, "responses" all responses so far; "reward" is the mean score,
     "kl" the nats by which a response is more probable than under the reference (the mean over
     responses estimates KL(policy || reference)); "beta"; "length" in tokens; "finished", the share
-    with an end; then those of `rl.ppo.ppo_loss`, where "update_kl" is the change within the update.
+    with an end; then those of `ppo_loss`: "clipped" is the share of ratios beyond the clip,
+    "update_kl" the policy's change within the update.
     """
     generator = randomness.generator(seed)
     parameters = [p for p in (*policy.parameters(), *critic.parameters()) if p.requires_grad]
@@ -204,29 +217,30 @@ def train(
         optimizer.param_groups[0]["lr"] = rate
         chosen = torch.randint(len(prompts), (config.batch_size,), generator=generator).tolist()
         rollout = collect(policy, [prompts[i] for i in chosen], reward, sampling, generator)
+        tokens, valid_mask, mask, logp = rollout[:4]
         with torch.no_grad():
-            texts = (rollout.tokens, rollout.valid_mask, rollout.response_mask)
-            ref_logp = response_logp(reference, *texts, config.temperature)
-            values = critic(*texts[:2])
-        mask = rollout.response_mask
+            ref_logp = token_logp(reference(tokens, valid_mask) / config.temperature, tokens, mask)
+            values = critic(tokens, valid_mask)
         scores = rollout.rewards - config.missing_end * ~rollout.finished
         rewards = terminal_rewards(scores, mask)
-        rewards = kl_shaped_rewards(rewards, rollout.logp, ref_logp, mask, beta)
+        rewards = kl_shaped_rewards(rewards, logp, ref_logp, mask, beta)
         advantages = token_advantages(rewards, values, mask, config.gamma, config.lam)
         targets = advantages + values
         if config.whiten:
             advantages = whiten_advantages(advantages, mask)
-        batch = Batch(*texts, rollout.logp, values, advantages, targets)
+        batch = Batch(tokens, valid_mask, mask, logp, values, advantages, targets)
         rows = [
             row
             for _ in range(config.epochs)
-            for row in _epoch(policy, critic, optimizer, batch, config, generator, response_logp)
+            for row in _epoch(policy, critic, optimizer, batch, config, generator)
         ]
-        kl = float((rollout.logp - ref_logp).sum(dim=1).mean())
+        kl = float((logp - ref_logp).sum(dim=1).mean())
         yield {
             "steps": step,
             "responses": step * config.batch_size,
-            **_summary(rollout),
+            "reward": float(rollout.rewards.mean()),
+            "length": float(mask.sum(dim=1).float().mean()),
+            "finished": float(rollout.finished.float().mean()),
             "kl": kl,
             "beta": beta,
             **{name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]},
@@ -242,38 +256,18 @@ def _epoch(
     batch: Batch,
     config: Config,
     generator: torch.Generator,
-    response_logp: Callable[..., Tensor],
 ) -> Iterator[dict[str, Tensor]]:
     """One pass over the batch in an order drawn anew, a gradient step per minibatch."""
     order = torch.randperm(len(batch.tokens), generator=generator)
     for index in order.split(config.minibatch_size):
-        tokens, valid_mask, mask, old_logp, old_values, advantages, targets = (
-            x[index] for x in batch
-        )
-        loss, metrics = ppo.ppo_loss(
-            response_logp(policy, tokens, valid_mask, mask, config.temperature),
-            old_logp,
-            advantages,
-            clip=config.clip,
-            mask=mask,
-            values=critic(tokens, valid_mask),
-            targets=targets,
-            old_values=old_values,
-            value_coef=config.value_coef,
-            value_clip=config.value_clip,
-        )
+        rows = Batch(*(column[index] for column in batch))
+        logits = policy(rows.tokens, rows.valid_mask) / config.temperature
+        logp = token_logp(logits, rows.tokens, rows.response_mask)
+        values = critic(rows.tokens, rows.valid_mask)
+        loss, metrics = ppo_loss(logp, values, rows, config)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)
         nn.utils.clip_grad_norm_(critic.parameters(), config.max_grad_norm)
         optimizer.step()
-        metrics["update_kl"] = metrics.pop("kl")
         yield metrics
-
-
-def _summary(rollout: Rollout) -> dict[str, float]:
-    return {
-        "reward": float(rollout.rewards.mean()),
-        "length": float(rollout.response_mask.sum(dim=1).float().mean()),
-        "finished": float(rollout.finished.float().mean()),
-    }

@@ -27,6 +27,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from course_lib import limits
+
 SHARES = (0.0, 0.5, 1.0)  # for B, a tie, for A
 KIND = "preference labels 1"
 
@@ -68,13 +70,7 @@ class Labeller:
     tie_margin: float = 0.0  # closer rewards than this are called a tie: 0 to 1
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or self.tie_margin < 0:
-            raise ValueError(
-                "temperature and tie_margin must not be negative, got "
-                f"{self.temperature} and {self.tie_margin}"
-            )
-        if not 0 <= self.flip <= 1:
-            raise ValueError(f"flip must lie in [0, 1], got {self.flip}")
+        limits.check(self, not_negative="temperature tie_margin", fraction="flip")
 
     def worth(self, prompt: str, reply: str) -> float:
         """What the reply is worth *to this labeller*: the true reward and the bias."""
@@ -159,9 +155,8 @@ class LabelFile:
         """Open the file and read the labels that it holds; it need not exist yet."""
         self.path = Path(path)
         self.count = len(pairs)
-        self.fingerprint = hashlib.sha256(
-            json.dumps([list(pair) for pair in pairs]).encode()
-        ).hexdigest()[:16]
+        text = json.dumps([list(pair) for pair in pairs])
+        self.fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
         self._labels: dict[int, float] = {}
         self._size = -1  # bytes of the file when it was read last
         self.read()

@@ -3,9 +3,10 @@
 The body is the language model's own, embedding and blocks (`lm/gpt.py`); in place of the head
 that scores the next token stands one that gives a single number, read at the last real token:
 only there has the model seen the whole reply. It learns from pairs alone. By Bradley and Terry
-(1952) the probability that A is preferred is sigmoid(r_A - r_B), and the loss is the surprise at
-the choices that were made (Christiano et al., arXiv 1706.03741, equation 1; Ouyang et al., arXiv
-2203.02155, equation 1). Only differences are ever learned, so the zero is free: `center` sets it.
+(1952) the probability that A is preferred is sigmoid(r_A - r_B), and the loss is the negative
+log-likelihood of the choices that were made (`pairwise.py`; Christiano et al., arXiv 1706.03741,
+equation 1; Ouyang et al., arXiv 2203.02155, equation 1). Only differences are ever learned, so the
+zero is free: `center` sets it.
 
 Left out: several rankings per prompt in one batch, a margin in the loss, a reward per step.
 """
@@ -13,33 +14,22 @@ Left out: several rankings per prompt in one batch, a margin in the loss, a rewa
 from __future__ import annotations
 
 import copy
-import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from course_lib import randomness
+from course_lib import limits, randomness, weights
 from course_lib.lm import finetune
 from course_lib.lm.gpt import GPT, GPTConfig, Transformer
-from course_lib.rlhf.pairwise import (  # noqa: F401, what a reward model needs stands here, too
-    Calibration,
-    accuracy,
-    calibration,
-    noisy_nll,
-    pairwise_loss,
-    pairwise_nll,
-)
-from course_lib.rlhf.preferences import Pair
+from course_lib.rlhf.pairwise import pairwise_loss
+from course_lib.rlhf.rollouts import Reward
 
-if TYPE_CHECKING:
-    from course_lib.rlhf.rollouts import Reward
+Tokens = Sequence[Sequence[int]]  # one list of token numbers for each text, without padding
 
 
 @dataclass(frozen=True)
@@ -54,17 +44,17 @@ class Config:
     weight_decay: float = 0.0  # 0 to 0.1
     max_grad_norm: float = 1.0  # longer gradients are shortened to this
 
+    flip: float = 0.0  # share of the labels that carelessness has turned round: 0 to 0.4
+
     def __post_init__(self) -> None:
-        limits = [
-            ("total_steps batch_size", lambda x: x >= 1, "be at least 1"),
-            ("learning_rate max_grad_norm", lambda x: x > 0, "be above 0"),
-            ("warmup", lambda x: 0 <= x <= 1, "lie in [0, 1]"),
-            ("weight_decay", lambda x: x >= 0, "not be negative"),
-        ]
-        for names, holds, limit in limits:
-            for name in names.split():
-                if not holds(getattr(self, name)):
-                    raise ValueError(f"{name} must {limit}, got {getattr(self, name)}")
+        limits.check(
+            self,
+            ("flip", lambda share: 0 <= share < 0.5, "lie in [0, 0.5)"),
+            at_least_1="total_steps batch_size",
+            above_0="learning_rate max_grad_norm",
+            fraction="warmup",
+            not_negative="weight_decay",
+        )
 
 
 class Comparison(NamedTuple):
@@ -76,30 +66,16 @@ class Comparison(NamedTuple):
     share: float = 1.0  # of A: 1 A is better, 0 B is better, 0.5 a tie
 
 
-def comparisons(
-    pairs: Sequence[Pair],
-    shares: Sequence[float],
-    prompt_tokens: Callable[[str], list[int]],
-    reply_tokens: Callable[[str], list[int]],
-) -> list[Comparison]:
-    """Labelled pairs of texts as token numbers, such as `concierge.prompt_tokens` gives."""
-    return [
-        Comparison(prompt_tokens(pair.prompt), reply_tokens(pair.a), reply_tokens(pair.b), share)
-        for pair, share in zip(pairs, shares, strict=True)
-    ]
-
-
 def last_token(values: Tensor, valid_mask: Tensor) -> Tensor:
     """The value at the last real token of each row, (B,); 0 where a row has none.
 
     ``values`` (B, T), ``valid_mask`` (B, T) True at tokens and False at padding, on either side.
     What a causal model says at padding is made of nothing.
     """
-    T = values.shape[1]
-    column = torch.arange(T, device=values.device)
+    column = torch.arange(values.shape[1], device=values.device)
     last = torch.where(valid_mask.bool(), column, -1).amax(dim=1)  # (B,); -1: no token
     picked = values.gather(1, last.clamp(min=0)[:, None])[:, 0]
-    return torch.where(last >= 0, picked, torch.zeros_like(picked))
+    return torch.where(last >= 0, picked, 0.0)
 
 
 # --- The model ---------------------------------------------------------------------------------
@@ -108,12 +84,10 @@ def last_token(values: Tensor, valid_mask: Tensor) -> Tensor:
 class RewardModel(nn.Module):
     """Token numbers in, one number per row out."""
 
-    def __init__(
-        self, config: GPTConfig, last_token: Callable[[Tensor, Tensor], Tensor] = last_token
-    ):
-        """A fresh body; see `from_lm`. ``last_token(values, valid_mask)`` may be your own."""
+    def __init__(self, config: GPTConfig):
+        """A fresh body; `from_lm` takes that of a language model."""
         super().__init__()
-        self.config, self.last_token = config, last_token
+        self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.width)
         self.transformer = Transformer(config)
         self.head = nn.Linear(config.width, 1, bias=False)
@@ -121,15 +95,10 @@ class RewardModel(nn.Module):
         self.register_buffer("shift", torch.zeros(()))
 
     @classmethod
-    def from_lm(
-        cls,
-        model: GPT,
-        seed: int = 0,
-        last_token: Callable[[Tensor, Tensor], Tensor] = last_token,
-    ) -> RewardModel:
+    def from_lm(cls, model: GPT, seed: int = 0) -> RewardModel:
         """A copy of a language model's body, which knows the language, under a new head."""
         with torch.device("meta"):
-            fresh = cls(model.config, last_token)
+            fresh = cls(model.config)
         fresh.embedding, fresh.transformer = copy.deepcopy((model.embedding, model.transformer))
         fresh.head.to_empty(device="cpu")
         fresh.shift = torch.zeros(())
@@ -149,7 +118,7 @@ class RewardModel(nn.Module):
 
     def forward(self, tokens: Tensor, valid_mask: Tensor) -> Tensor:
         """The reward of each row, (B,), read at its last real token. Padding on either side."""
-        return self.last_token(self.values(tokens, valid_mask), valid_mask)
+        return last_token(self.values(tokens, valid_mask), valid_mask)
 
 
 class Ensemble(nn.Module):
@@ -168,18 +137,10 @@ class Ensemble(nn.Module):
         """The rewards of every member, (members, B)."""
         return torch.stack([member(tokens, valid_mask) for member in self.members])
 
-    def judge(self, tokens: Tensor, valid_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation over the members, (B,) each."""
-        rewards = self(tokens, valid_mask)
-        return rewards.mean(0), rewards.std(0)
-
 
 @torch.no_grad()
 def rewards(
-    model: RewardModel | Ensemble,
-    prompts: Sequence[Sequence[int]],
-    responses: Sequence[Sequence[int]],
-    batch_size: int = 256,
+    model: RewardModel | Ensemble, prompts: Tokens, responses: Tokens, batch_size: int = 256
 ) -> Tensor:
     """Rewards of responses to prompts, (N,), or (members, N) of an ensemble."""
     found = []
@@ -194,10 +155,8 @@ def pair_rewards(
     model: RewardModel | Ensemble, examples: Sequence[Comparison]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rewards of A and of B, (N,) each or (members, N), and the shares of A, (N,)."""
-    prompts = [example.prompt for example in examples]
-    a = rewards(model, prompts, [example.a for example in examples])
-    b = rewards(model, prompts, [example.b for example in examples])
-    return a, b, torch.tensor([example.share for example in examples])
+    prompts, a, b, shares = zip(*examples, strict=True)
+    return rewards(model, prompts, a), rewards(model, prompts, b), torch.tensor(shares)
 
 
 def scorer(model: RewardModel | Ensemble, pessimism: float = 0.0) -> Reward:
@@ -207,7 +166,7 @@ def scorer(model: RewardModel | Ensemble, pessimism: float = 0.0) -> Reward:
     rewards finds those that only some members give; a pessimist does not pay for them.
     """
 
-    def reward(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Tensor:
+    def reward(prompts: Tokens, responses: Tokens) -> Tensor:
         found = rewards(model, prompts, responses).float()
         if isinstance(model, Ensemble):
             return found.mean(0) - pessimism * found.std(0)
@@ -216,11 +175,7 @@ def scorer(model: RewardModel | Ensemble, pessimism: float = 0.0) -> Reward:
     return reward
 
 
-def center(
-    model: RewardModel | Ensemble,
-    prompts: Sequence[Sequence[int]],
-    responses: Sequence[Sequence[int]],
-) -> None:
+def center(model: RewardModel | Ensemble, prompts: Tokens, responses: Tokens) -> None:
     """Set the zero: the mean reward of these responses, for each member of an ensemble by itself.
 
     Pairs leave the zero open. Demonstrations are a usual choice (arXiv 1909.08593, 2.2).
@@ -229,7 +184,7 @@ def center(
         member.shift += rewards(member, prompts, responses).mean()
 
 
-def _rows(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> finetune.Batch:
+def _rows(prompts: Tokens, responses: Tokens) -> finetune.Batch:
     pairs = zip(prompts, responses, strict=True)
     return finetune.collate([finetune.Example(prompt, response) for prompt, response in pairs])
 
@@ -238,18 +193,12 @@ def _rows(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) 
 
 
 def train(
-    model: RewardModel,
-    examples: Sequence[Comparison],
-    config: Config,
-    seed: int = 0,
-    *,
-    pairwise_loss: Callable[..., tuple[Tensor, dict[str, Tensor]]] = pairwise_loss,
+    model: RewardModel, examples: Sequence[Comparison], config: Config, seed: int = 0
 ) -> Iterator[dict[str, float]]:
     """Train in place what has ``requires_grad``; one record per update.
 
     Each pass over ``examples`` is shuffled anew. "steps" counts updates, "pairs" the comparisons
     learned from; "loss", "accuracy" and "margin" are those of the update's batch *before* it.
-    ``pairwise_loss(rewards of a, rewards of b, share)`` may be your own.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not examples:
@@ -266,17 +215,12 @@ def train(
     )
     batches = randomness.shuffled_batches(len(examples), config.batch_size, generator)
     for step in range(1, config.total_steps + 1):
-        batch = [examples[i] for i in next(batches)]
-        rows = _rows(
-            [example.prompt for example in batch] * 2,
-            [example.a for example in batch] + [example.b for example in batch],
-        )
+        prompts, a, b, shares = zip(*(examples[i] for i in next(batches)), strict=True)
+        rows = _rows(prompts * 2, a + b)  # both replies in one forward pass
         for group in optimizer.param_groups:
             group["lr"] = finetune.learning_rate(step, config)
-        # Both replies in one forward pass.
         chosen, rejected = model(rows.tokens, rows.valid_mask).chunk(2)
-        share = torch.tensor([example.share for example in batch])
-        loss, metrics = pairwise_loss(chosen, rejected, share)
+        loss, metrics = pairwise_loss(chosen, rejected, torch.tensor(shares), config.flip)
         optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
@@ -294,20 +238,15 @@ def train(
 
 def save(model: RewardModel, path: Path | str) -> None:
     """Write weights and shape of ``model`` to one safetensors file."""
-    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, path, metadata={"config": json.dumps(asdict(model.config))})
+    weights.save(path, model.state_dict(), "config", asdict(model.config))
 
 
 def load(path: Path | str) -> RewardModel:
     """Read a model that `save` wrote."""
+    tensors, config = weights.load(path, "config")
+    model = RewardModel(GPTConfig(**config))
     try:
-        with safe_open(path, framework="pt") as file:
-            config = GPTConfig(**json.loads(file.metadata()["config"]))
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        model = RewardModel(config)
-        model.load_state_dict(weights)
-    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(
-            f"{path} does not hold a model written by `reward_model.save`: {error}"
-        ) from error
+        model.load_state_dict(tensors)
+    except RuntimeError as error:  # the weights of something else, such as a language model
+        raise ValueError(f"{path} was not written by `reward_model.save`: {error}") from error
     return model

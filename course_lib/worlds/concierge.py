@@ -12,44 +12,28 @@ The corpus for pretraining holds the replies of all kinds of staff, the demonstr
 good but human concierge.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from course_lib.lm import finetune, gpt, pretrain
-from course_lib.lm.gpt import GPT, GPTConfig
+from course_lib.lm.finetune import Example
 from course_lib.lm.tokenizer import WordTokenizer
 
-# Where everything is, and the way there.
-WHERE = {
-    "pool": "on the roof",
-    "bar": "on the roof",
-    "gym": "in the basement",
-    "laundry": "in the basement",
-    "garden": "behind the hotel",
-    "car park": "behind the hotel",
-    "library": "on the first floor",
-    "breakfast room": "on the first floor",
-    "spa": "across the street",
-    "bakery": "across the street",
-    "lift": "next to the lobby",
-    "safe": "next to the lobby",
-}
-WAY = {
-    "on the roof": "take the lift to the top .",
-    "in the basement": "take the stairs down .",
-    "behind the hotel": "leave by the back door .",
-    "on the first floor": "take the stairs up .",
-    "across the street": "leave by the front door .",
-    "next to the lobby": "turn left at the desk .",
-}
+PLACES = (  # a place, the way there, and what is to be found there
+    ("on the roof", "take the lift to the top .", ("pool", "bar")),
+    ("in the basement", "take the stairs down .", ("gym", "laundry")),
+    ("behind the hotel", "leave by the back door .", ("garden", "car park")),
+    ("on the first floor", "take the stairs up .", ("library", "breakfast room")),
+    ("across the street", "leave by the front door .", ("spa", "bakery")),
+    ("next to the lobby", "turn left at the desk .", ("lift", "safe")),
+)
+WAY = {place: way for place, way, _ in PLACES}
+WHERE = {thing: place for place, _, things in PLACES for thing in things}
 QUESTIONS = (
     "where is the {} ?",
     "how do i get to the {} ?",
@@ -73,28 +57,21 @@ class Kind(NamedTuple):
     thing: str | None = None
 
 
-def _all_sentences() -> dict[str, Kind]:
-    """Every sentence that staff use, without a hedge before it."""
-    kinds = {way: Kind("way", place) for place, way in WAY.items()}
-    for place, answer in product(WAY, ANSWERS):
-        for thing in WHERE if "{thing}" in answer else (None,):
-            kinds[answer.format(place, thing=thing)] = Kind("answer", place, thing)
-    for name, texts in (("courtesy", GREETINGS + CLOSINGS), ("chatter", CHATTER), ("rude", RUDE)):
-        kinds |= {text: Kind(name) for text in texts}
-    return kinds
-
-
-SENTENCES = _all_sentences()
+OTHERS = {"courtesy": GREETINGS + CLOSINGS, "chatter": CHATTER, "rude": RUDE}
+SENTENCES = {  # every sentence that staff use, without a hedge before it
+    **{way: Kind("way", place) for place, way in WAY.items()},
+    **{
+        answer.format(place, thing=thing): Kind(
+            "answer", place, thing if "{thing}" in answer else None
+        )
+        for place, answer, thing in product(WAY, ANSWERS, WHERE)
+    },
+    **{text: Kind(name) for name, texts in OTHERS.items() for text in texts},
+}
 PAD, END, GUEST, REPLY = "<pad>", "<end>", "<guest>", "<reply>"
-
-
-def _all_words() -> list[str]:
-    asked = " ".join(question.format(thing) for question, thing in product(QUESTIONS, WHERE))
-    words = {*asked.split(), *" ".join([*SENTENCES, *HEDGES]).split()}
-    return [PAD, END, GUEST, REPLY, *sorted(words)]
-
-
-TOKENIZER = WordTokenizer(_all_words())
+_QUESTIONS = [question.format(thing) for question, thing in product(QUESTIONS, WHERE)]
+_WORDS = sorted(set(" ".join([*_QUESTIONS, *SENTENCES, *HEDGES]).split()))
+TOKENIZER = WordTokenizer([PAD, END, GUEST, REPLY, *_WORDS])
 PAD_TOKEN, END_TOKEN = TOKENIZER.encode(f"{PAD} {END}")
 
 
@@ -126,14 +103,14 @@ LONG = 20  # words
 
 def features(question: str, reply: str) -> dict[str, int]:
     """How often each thing that `Values` names occurs in ``reply``."""
-    count = Counter({name: 0 for name in Values.__dataclass_fields__})
+    count = dict.fromkeys(Values.__dataclass_fields__, 0)
     place = WHERE[thing_of(question)]
-    said: set[str] = set()
+    before: set[str] = set()
     for sentence in _sentences(reply):
-        if sentence in said:
+        if sentence in before:
             count["repeat"] += 1
             continue
-        said.add(sentence)
+        before.add(sentence)
         for hedge in HEDGES:
             if sentence.startswith(hedge):
                 sentence = sentence.removeprefix(hedge).strip()
@@ -154,7 +131,7 @@ def features(question: str, reply: str) -> dict[str, int]:
             count[kind.name] += 1
     count["silent"] = int(not count["right"] + count["wrong"])
     count["extra_word"] = max(0, len(reply.split()) - LONG)
-    return dict(count)
+    return count
 
 
 def true_reward(question: str, reply: str, values: Values = HOTEL) -> float:
@@ -182,9 +159,8 @@ def thing_of(question: str) -> str:
 
 
 def _sentences(reply: str) -> list[str]:
-    parts = [part.strip() for part in reply.split(".")]
-    whole = [f"{part} ." for part in parts[:-1]]
-    return whole + ([parts[-1]] if parts[-1] else [])  # the rest has no full stop: broken
+    *whole, rest = (part.strip() for part in reply.split("."))
+    return [f"{part} ." for part in whole] + ([rest] if rest else [])  # the rest has no full stop
 
 
 # --- Text and tokens ------------------------------------------------------------------------------
@@ -192,14 +168,11 @@ def _sentences(reply: str) -> list[str]:
 
 def questions() -> tuple[list[str], list[str]]:
     """All questions, those to train on and those held out; every thing is among both."""
-    asked = [
-        (q.format(t), (i + j) % len(QUESTIONS))
-        for (i, t), (j, q) in product(enumerate(WHERE), enumerate(QUESTIONS))
-    ]
-    return (
-        [question for question, number in asked if number],
-        [question for question, number in asked if not number],
-    )
+    train, held_out = [], []
+    for (i, thing), (j, question) in product(enumerate(WHERE), enumerate(QUESTIONS)):
+        side = train if (i + j) % len(QUESTIONS) else held_out
+        side.append(question.format(thing))
+    return train, held_out
 
 
 def prompt_tokens(question: str) -> list[int]:
@@ -240,24 +213,24 @@ class Staff:
 
     def reply(self, question: str, rng: np.random.Generator) -> str:
         """One reply."""
-        thing, said = thing_of(question), []
+        thing, parts = thing_of(question), []
         if rng.random() < self.greets:
-            said.append(rng.choice(GREETINGS))
+            parts.append(rng.choice(GREETINGS))
         if rng.random() < self.rude:
-            said.append(rng.choice(RUDE))
+            parts.append(rng.choice(RUDE))
         place = WHERE[thing] if rng.random() < self.knows else rng.choice(list(WAY))
         if rng.random() < self.answers:
             answer = rng.choice(ANSWERS).format(place, thing=thing)
-            said.append(f"{rng.choice(HEDGES)} {answer}" if rng.random() < self.hedges else answer)
+            parts.append(f"{rng.choice(HEDGES)} {answer}" if rng.random() < self.hedges else answer)
         if rng.random() < self.way:
-            said.append(WAY[place if rng.random() < self.knows else rng.choice(list(WAY))])
+            parts.append(WAY[place if rng.random() < self.knows else rng.choice(list(WAY))])
         if rng.random() < self.chats:
-            said.append(rng.choice(CHATTER))
+            parts.append(rng.choice(CHATTER))
         for closing in rng.permutation(CLOSINGS)[:3]:
             if rng.random() >= self.closes:
                 break
-            said.append(closing)
-        return " ".join(said) or rng.choice(RUDE)
+            parts.append(closing)
+        return " ".join(parts) or rng.choice(RUDE)
 
 
 # The corpus holds what all of them wrote; the demonstrations are by the last, good but human.
@@ -275,40 +248,18 @@ DEMONSTRATOR = Staff(
 def corpus(dialogues: int, seed: int = 0) -> Tensor:
     """So many questions with replies by ``EVERYBODY``, one after the other: tokens (N,)."""
     rng = np.random.default_rng((seed, 2))
-    asked, _ = questions()
+    texts, _ = questions()
     tokens: list[int] = []
     for _ in range(dialogues):
-        question = asked[rng.integers(len(asked))]
+        question = texts[rng.integers(len(texts))]
         staff = EVERYBODY[rng.integers(len(EVERYBODY))]
         tokens += prompt_tokens(question) + reply_tokens(staff.reply(question, rng))
     return torch.tensor(tokens)
 
 
-def demonstrations(number: int, seed: int = 0) -> list[finetune.Example]:
+def demonstrations(number: int, seed: int = 0) -> list[Example]:
     """Questions with replies by ``DEMONSTRATOR``, for supervised fine-tuning."""
     rng = np.random.default_rng((seed, 3))
-    asked, _ = questions()
-    drawn = [asked[i] for i in rng.integers(len(asked), size=number)]
-    return [
-        finetune.Example(prompt_tokens(q), reply_tokens(DEMONSTRATOR.reply(q, rng))) for q in drawn
-    ]
-
-
-# --- Models ---------------------------------------------------------------------------------------
-
-MODEL = GPTConfig(vocab_size=TOKENIZER.vocab_size, context=64, layers=2, width=96, heads=4)
-PRETRAIN = pretrain.Config(total_steps=800, batch_size=16, context=64, learning_rate=3e-3)
-SFT = finetune.Config(total_steps=100, batch_size=32, row_length=64, micro_batch=32)
-
-
-def new_model(seed: int = 0) -> GPT:
-    """A model that knows nothing yet: 0.25 million weights."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return GPT(MODEL)
-
-
-def sft_model() -> GPT:
-    """The model after fine-tuning that ``notebooks/checkpoints/concierge`` holds."""
-    folder = Path(__file__).parents[2] / "notebooks" / "checkpoints" / "concierge"
-    return gpt.load(folder / "sft.safetensors")
+    texts, _ = questions()
+    drawn = [texts[i] for i in rng.integers(len(texts), size=number)]
+    return [Example(prompt_tokens(q), reply_tokens(DEMONSTRATOR.reply(q, rng))) for q in drawn]

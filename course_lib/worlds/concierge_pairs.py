@@ -40,16 +40,8 @@ def write(question: str, traits: Traits, style: int = 0) -> str:
     right = concierge.WHERE[thing]
     # All is drawn, used or not: replies of one style then share their sentences.
     other = pick([place for place in concierge.WAY if place != right])
-    greeting, rude, hedge, answer, chatter = (
-        pick(texts)
-        for texts in (
-            concierge.GREETINGS,
-            concierge.RUDE,
-            concierge.HEDGES,
-            concierge.ANSWERS,
-            concierge.CHATTER,
-        )
-    )
+    greeting, rude = pick(concierge.GREETINGS), pick(concierge.RUDE)
+    hedge, answer, chatter = map(pick, (concierge.HEDGES, concierge.ANSWERS, concierge.CHATTER))
     answer = answer.format(other if traits.wrong else right, thing=thing)
     parts = [
         greeting if traits.greeting else "",

@@ -1,5 +1,6 @@
 """The three stages of learning from human feedback, on the concierge, with the recipe of lesson 08.
 
+The settings of each stage stand here, and ``sft_model`` reads a model that stage 1 made.
 ``supervised`` pretrains and fine-tunes, ``labelled`` has pairs of replies compared by a simulated
 guest, ``learned_reward`` trains a reward model on them. `ppo.train` is the last stage, with the
 settings ``PPO``. ``evaluate`` then asks questions that no stage has seen and keeps every number,
@@ -10,20 +11,26 @@ Each stage draws from its own stream of ``seed``.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from course_lib import randomness
-from course_lib.lm import finetune, losses, pretrain
+from course_lib.lm import finetune, gpt, losses, pretrain
 from course_lib.lm.generate import Sampling
-from course_lib.lm.gpt import GPT
+from course_lib.lm.gpt import GPT, GPTConfig
 from course_lib.rlhf import ppo, reward_model
 from course_lib.rlhf.preferences import Labeller, Pair, make_pairs
 from course_lib.rlhf.reward_model import Comparison, RewardModel
 from course_lib.rlhf.rollouts import Reward, collect
 from course_lib.worlds import concierge
 
+MODEL = GPTConfig(
+    vocab_size=concierge.TOKENIZER.vocab_size, context=64, layers=2, width=96, heads=4
+)
+PRETRAIN = pretrain.Config(total_steps=800, batch_size=16, context=64, learning_rate=3e-3)
+SFT = finetune.Config(total_steps=100, batch_size=32, row_length=64, micro_batch=32)
 DIALOGUES = 6_000  # of all kinds of staff, to pretrain on
 DEMONSTRATIONS = 1_500  # of a good one, to fine-tune on
 PAIRS = 6_000  # that a guest compares
@@ -34,13 +41,26 @@ PPO = ppo.Config(total_steps=40, beta=0.1)
 SAMPLING = Sampling(PPO.max_new_tokens, stop_tokens=(concierge.END_TOKEN,))
 
 
+def new_model(seed: int = 0) -> GPT:
+    """A model that knows nothing yet: 0.25 million weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return GPT(MODEL)
+
+
+def sft_model() -> GPT:
+    """The model after stage 1 that ``notebooks/checkpoints/concierge`` holds."""
+    folder = Path(__file__).parents[2] / "notebooks" / "checkpoints" / "concierge"
+    return gpt.load(folder / "sft.safetensors")
+
+
 def supervised(seed: int) -> GPT:
     """A model that has read a corpus, then demonstrations: stage 1."""
-    model = concierge.new_model(seed)
-    for _ in pretrain.train(model, concierge.corpus(DIALOGUES, seed), concierge.PRETRAIN, seed):
+    model = new_model(seed)
+    for _ in pretrain.train(model, concierge.corpus(DIALOGUES, seed), PRETRAIN, seed):
         pass
     shown = concierge.demonstrations(DEMONSTRATIONS, seed)
-    for _ in finetune.train(model, shown, concierge.SFT, seed):
+    for _ in finetune.train(model, shown, SFT, seed):
         pass
     return model
 
@@ -84,8 +104,11 @@ def learned_reward(
 
 def compare(pairs: Sequence[Pair], labels: Sequence[float]) -> list[Comparison]:
     """Labelled pairs of texts as token numbers."""
-    tokens = (concierge.prompt_tokens, concierge.reply_tokens)
-    return reward_model.comparisons(pairs, labels, *tokens)
+    prompt, reply = concierge.prompt_tokens, concierge.reply_tokens
+    return [
+        Comparison(prompt(pair.prompt), reply(pair.a), reply(pair.b), share)
+        for pair, share in zip(pairs, labels, strict=True)
+    ]
 
 
 def center_on_demonstrations(judge: RewardModel, seed: int) -> None:

@@ -81,7 +81,7 @@ def test_length_bias_is_per_word():
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"temperature": -1.0}, "temperature and tie_margin must not be negative, got -1"),
+        ({"temperature": -1.0}, "temperature must not be negative, got -1"),
         ({"tie_margin": -0.1}, "must not be negative"),
         ({"flip": 1.2}, r"flip must lie in \[0, 1\], got 1.2"),
     ],

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib.rlhf.preferences import Pair
+from course_lib.rlhf.reward_model import Comparison
 from course_lib.worlds import concierge as c
 from course_lib.worlds import concierge_pipeline as pipeline
 
@@ -88,7 +90,7 @@ def test_everything_that_staff_say_is_a_sentence_that_is_known():
         for question in c.questions()[0]:
             reply = staff.reply(question, rng)
             assert c.features(question, reply)["broken"] == 0
-            assert len(c.prompt_tokens(question) + c.reply_tokens(reply)) <= c.MODEL.context
+            assert len(c.prompt_tokens(question) + c.reply_tokens(reply)) <= pipeline.MODEL.context
 
 
 def test_the_demonstrator_is_the_better_colleague_but_no_angel():
@@ -101,13 +103,22 @@ def test_data_are_repeatable_and_differ_between_seeds():
     assert torch.equal(c.corpus(20, seed=1), c.corpus(20, seed=1))
     assert c.corpus(20, seed=1).tolist() != c.corpus(20, seed=2).tolist()
     assert c.demonstrations(5, seed=1) == c.demonstrations(5, seed=1)
-    one, two = c.new_model(3), c.new_model(3)
+    one, two = pipeline.new_model(3), pipeline.new_model(3)
     assert torch.equal(one.embedding.weight, two.embedding.weight)
 
 
+def test_labelled_pairs_as_token_numbers():
+    pairs = [Pair(POOL, "hello .", "i am busy ."), Pair(POOL, "welcome .", "hello .")]
+    first, tie = pipeline.compare(pairs, [1.0, 0.5])
+    assert first == Comparison(
+        c.prompt_tokens(POOL), c.reply_tokens("hello ."), c.reply_tokens("i am busy ."), 1.0
+    )
+    assert tie.share == 0.5
+
+
 def test_the_stored_model_has_been_fine_tuned():
-    model = c.sft_model()
-    assert model.config == c.MODEL
+    model = pipeline.sft_model()
+    assert model.config == pipeline.MODEL
     scores = pipeline.evaluate(model, model, c.true_rewards(), number=120, seed=1)
     assert 0.5 < scores.true.mean() < 1.8 and scores.finished.mean() > 0.95
     assert np.abs(scores.kl).max() < 1e-3

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib.classroom.use import use
 from course_lib.lm import finetune
 from course_lib.lm.generate import Sampling
 from course_lib.lm.gpt import GPT, GPTConfig
@@ -160,8 +161,9 @@ def cost_model(
         return found + pairwise.pairwise_loss(zero, refusals)[0], metrics
 
     model = RewardModel.from_lm(base, seed)
-    for _ in reward_model.train(model, examples, COST, seed, pairwise_loss=loss):
-        pass
+    with use({pairwise.pairwise_loss: loss}):
+        for _ in reward_model.train(model, examples, COST, seed):
+            pass
     return model.requires_grad_(False)
 
 

@@ -6,6 +6,7 @@ import torch
 from course_lib.lessons.rlhf_ppo.widget import Account
 from course_lib.rlhf import ppo
 from course_lib.worlds import concierge
+from course_lib.worlds import concierge_pipeline as pipeline
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 QUESTIONS = concierge.questions()[1]
@@ -13,7 +14,7 @@ QUESTIONS = concierge.questions()[1]
 
 @pytest.fixture
 def account():
-    reference, policy = concierge.sft_model(), concierge.sft_model()
+    reference, policy = pipeline.sft_model(), pipeline.sft_model()
     with torch.no_grad():
         policy.embedding.weight.mul_(1.1)
     critic = ppo.Critic(reference)

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from course_lib.rl.ppo import whiten
+from course_lib.rl.losses import whiten
 
 
 def bits(x):
