@@ -187,10 +187,6 @@ def learn_in(
     dream_returns: Callable[..., Tensor] = returns.dream_returns,
 ) -> Iterator[dict[str, float]]:
     """Train ``agent`` in ``dream`` alone; a row per batch of dreams, ``sum(config.updates)``."""
-
-    def advantages(*args) -> Tensor:
-        return dream_advantages(*args, dream_returns=dream_returns)
-
     length = config.horizon + 1
     settings = replace(
         config.policy,
@@ -198,7 +194,19 @@ def learn_in(
         total_steps=sum(config.updates) * length * dream.num_envs,
     )
     run = ppo.Run(agent, dream, settings, seed)
-    for update, row in enumerate(ppo.train(agent, dream, settings, seed, run=run, gae=advantages)):
-        run.optimizer.param_groups[0]["lr"] = learning_rate(config, update + 1)
-        dreamed = row.pop("steps") * config.horizon / length
-        yield {"dreamed": dreamed} | row
+    for update in range(sum(config.updates)):
+        run.optimizer.param_groups[0]["lr"] = learning_rate(config, update)
+        rollout = run.collector.collect(agent, length, run.generator)
+        advantages = dream_advantages(
+            rollout.rewards,
+            rollout.values,
+            rollout.next_values,
+            rollout.terminated,
+            rollout.truncated,
+            settings.gamma,
+            settings.lam,
+            dream_returns,
+        )
+        row = ppo.update(agent, run, ppo.flatten(rollout, advantages), settings)
+        dreamed = (update + 1) * config.horizon * dream.num_envs
+        yield {"dreamed": float(dreamed), "return": run.collector.episodes.mean} | row
