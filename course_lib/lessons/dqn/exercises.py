@@ -208,24 +208,27 @@ td_target = Exercise(
 
 def _n_step_cases(rng: np.random.Generator) -> list[Case]:
     no, at_2 = [False] * 3, [False, True, False]
-    rewards = rng.normal(size=4).round(3).tolist()
-    gamma = float(rng.uniform(0.5, 0.95))
+    drawn, gamma = rng.normal(size=4).round(3), float(rng.uniform(0.5, 0.95))
     calm, at_3, at_4 = ([k == stop for k in range(4)] for stop in (None, 2, 3))
     # Ground truth from powers of gamma.
-    full, three = (sum(rewards[k] * gamma**k for k in range(n)) for n in (4, 3))
+    full, three = (sum(float(drawn[k]) * gamma**k for k in range(n)) for n in (4, 3))
+    cases = [  # name, rewards, terminated, truncated, gamma, answer
+        ("three steps, no end", [1, 1, 1], no, no, 0.5, (1.75, 3, False)),
+        ("terminated at the second step", [1, 2, 99], at_2, no, 0.5, (2.0, 2, True)),
+        ("truncated at the second step", [1, 2, 99], no, at_2, 0.5, (2.0, 2, False)),
+        ("both at the second step", [1, 2, 99], at_2, at_2, 0.5, (2.0, 2, True)),
+        ("rewards below zero", [-1, -2, 0], no, no, 0.5, (-2.0, 3, False)),
+        ("a window of one step", [3], [False], [False], 0.9, (3.0, 1, False)),
+        ("one step, truncated", [3], [False], [True], 0.9, (3.0, 1, False)),
+        ("one step, terminated", [3], [True], [False], 0.9, (3.0, 1, True)),
+        ("four random steps", drawn, calm, calm, gamma, (full, 4, False)),
+        ("random, truncated at the third", drawn, calm, at_3, gamma, (three, 3, False)),
+        ("random, terminated at the third", drawn, at_3, calm, gamma, (three, 3, True)),
+        ("random, terminated at the end", drawn, at_4, calm, gamma, (full, 4, True)),
+    ]
     return [
-        Case("three steps, no end", ([1.0, 1.0, 1.0], no, no, 0.5), (1.75, 3, False)),
-        Case("terminated at the second step", ([1.0, 2.0, 99.0], at_2, no, 0.5), (2.0, 2, True)),
-        Case("truncated at the second step", ([1.0, 2.0, 99.0], no, at_2, 0.5), (2.0, 2, False)),
-        Case("both at the second step", ([1.0, 2.0, 99.0], at_2, at_2, 0.5), (2.0, 2, True)),
-        Case("rewards below zero", ([-1.0, -2.0, 0.0], no, no, 0.5), (-2.0, 3, False)),
-        Case("a window of one step", ([3.0], [False], [False], 0.9), (3.0, 1, False)),
-        Case("one step, truncated", ([3.0], [False], [True], 0.9), (3.0, 1, False)),
-        Case("one step, terminated", ([3.0], [True], [False], 0.9), (3.0, 1, True)),
-        Case("four random steps", (rewards, calm, calm, gamma), (full, 4, False)),
-        Case("random, truncated at the third", (rewards, calm, at_3, gamma), (three, 3, False)),
-        Case("random, terminated at the third", (rewards, at_3, calm, gamma), (three, 3, True)),
-        Case("random, terminated at the end", (rewards, at_4, calm, gamma), (full, 4, True)),
+        Case(name, (np.array(r, float), np.array(end), np.array(cut), discount), answer)
+        for name, r, end, cut, discount, answer in cases
     ]
 
 
