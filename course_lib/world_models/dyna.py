@@ -93,9 +93,7 @@ def train(
         q[:] = dyna_update(q, model, pairs, alpha, settings.gamma)
         return error
 
-    return tabular.act_and_learn(
-        lambda state: q[state], learn, q.shape, env, settings, seed, tabular.epsilon_greedy
-    )
+    return tabular.act_and_learn(lambda state: q[state], learn, q.shape, env, settings, seed)
 
 
 class Maze(gymnasium.Env):
