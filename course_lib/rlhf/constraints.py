@@ -97,14 +97,6 @@ def stop_at(used: Sequence[float], second: Sequence[float], patience: int) -> in
     return len(second) - 1
 
 
-def over_budget(kls: Sequence[float], budget: float) -> int:
-    """The last update before the KL exceeds ``budget`` nats for the first time, from 0."""
-    for i, value in enumerate(kls):
-        if value > budget:
-            return max(0, i - 1)
-    return len(kls) - 1
-
-
 def mean_of_last(values: Sequence[float], window: int) -> list[float]:
     """Running means over the last ``window`` values: single batches are too noisy to stop by."""
     x = torch.as_tensor(list(values), dtype=torch.float64)
