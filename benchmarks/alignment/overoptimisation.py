@@ -59,13 +59,13 @@ def one_seed(seed: int, quick: bool) -> list[dict]:
         policy = copy.deepcopy(sft)
         score = reward_model.scorer(judge)
         rows = list(goodhart.train(policy, score, {"true": truth}, seed=seed))
-        spread = float(np.corrcoef(proxy.flatten(), true.flatten())[0, 1])
+        correlation = float(np.corrcoef(proxy.flatten(), true.flatten())[0, 1])
         runs.append(
             {
                 "judge": name,
                 "seed": seed,
                 "accuracy": round(accuracy(proxy, true), 4),
-                "correlation": round(spread, 4),
+                "correlation": round(correlation, 4),
                 "best_of_n": [
                     {key: round(value, 4) for key, value in row.items()}
                     for row in best_of_n.curve(proxy, true, [n for n in NS if n <= each])
