@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
 
 import numpy as np
 import torch
 
-from benchmarks.harness import Goal
+from benchmarks.harness import Goal, by, over_seeds, reported
 from course_lib.evaluation import bootstrap_interval
 from course_lib.lessons.alignment import goodhart
 from course_lib.rlhf import best_of_n, reward_model
@@ -33,6 +32,7 @@ JUDGES = {  # name: labels, width of the body (None: that of the language model)
     "6,000 labels": (6_000, None),
     "2,000 labels, small": (2_000, 24),
 }
+STEPS = {500: 60, 2_000: 150, 6_000: 300}  # of training a reward model on so many labels
 NS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 WINDOW = 3  # updates whose means are judged
 
@@ -53,19 +53,19 @@ def one_seed(seed: int, quick: bool) -> list[dict]:
         if count > len(pairs):
             continue
         start = time.process_time()
-        steps = goodhart.STEPS[count]
-        judge = goodhart.judge(sft, pairs[:count], labels[:count], seed, steps=steps, width=width)
+        own = pairs[:count], labels[:count]
+        judge = goodhart.judge(sft, *own, seed, steps=STEPS[count], width=width)
         proxy = reward_model.rewards(judge, prompts, responses).view(-1, each)
         policy = copy.deepcopy(sft)
         score = reward_model.scorer(judge)
         rows = list(goodhart.train(policy, score, {"true": truth}, seed=seed))
-        spread = float(np.corrcoef(proxy.flatten(), true.flatten())[0, 1])
+        correlation = float(np.corrcoef(proxy.flatten(), true.flatten())[0, 1])
         runs.append(
             {
                 "judge": name,
                 "seed": seed,
                 "accuracy": round(accuracy(proxy, true), 4),
-                "correlation": round(spread, 4),
+                "correlation": round(correlation, 4),
                 "best_of_n": [
                     {key: round(value, 4) for key, value in row.items()}
                     for row in best_of_n.curve(proxy, true, [n for n in NS if n <= each])
@@ -107,52 +107,32 @@ def gains(run: dict) -> tuple[float, float, float, float]:
     )
 
 
-def interval(values: Sequence[float]) -> str:
-    low, high = bootstrap_interval(values)
-    return f"{np.mean(values):+.2f} [{low:+.2f}, {high:+.2f}]"
-
-
 def judge(result: dict) -> list[Goal]:
+    judges = by(result["runs"], "judge")
     goals = []
-    for name in JUDGES:
-        runs = [run for run in result["runs"] if run["judge"] == name]
-        if not runs:
-            continue
+    for name, runs in judges.items():
         found = np.array([gains(run) for run in runs])
+        rise, fall, proxy_before, proxy_after = (over_seeds(column, "+.2f") for column in found.T)
         shape = int(((found[:, 0] > 0) & (found[:, 1] < 0) & (found[:, 3] > 0)).sum())
-        promised = name == "2,000 labels"
         accuracy = np.mean([run["accuracy"] for run in runs])
-        lows = [bootstrap_interval(column) for column in found.T]
-        clear = len(runs) > 1 and lows[0][0] > 0 and lows[1][1] < 0 and lows[3][0] > 0
-        goals.append(
-            Goal(
-                f"over-optimisation by PPO, {name} (accuracy {accuracy:.2f}), {len(runs)} seeds "
-                "[95 % intervals]",
-                "true reward rises, then falls while the proxy rises: every interval off 0"
-                if promised
-                else "reported",
-                f"true {interval(found[:, 0])} to its peak, {interval(found[:, 1])} after it, "
-                f"proxy {interval(found[:, 2])} and {interval(found[:, 3])}; "
-                f"{shape} of {len(runs)} runs have this shape",
-                bool(clear) if promised else True,
-            )
-        )
-    for name in JUDGES:
-        runs = [run for run in result["runs"] if run["judge"] == name]
-        if not runs:
+        what = f"over-optimisation by PPO, {name} (accuracy {accuracy:.2f}), {len(runs)} seeds "
+        what += "[95 % intervals]"
+        measured = f"true {rise} to its peak, {fall} after it, proxy {proxy_before} and "
+        measured += f"{proxy_after}; {shape} of {len(runs)} runs have this shape"
+        if name != "2,000 labels":
+            goals.append(reported(what, measured))
             continue
-        curves = [[row["true"] for row in run["best_of_n"]] for run in runs]
-        best = int(np.argmax(np.mean(curves, axis=0)))
-        rise = [curve[best] - curve[0] for curve in curves]
-        fall = [curve[-1] - curve[best] for curve in curves]
-        n = [row["n"] for row in runs[0]["best_of_n"]]
-        goals.append(
-            Goal(
-                f"over-optimisation by best-of-n, {name}",
-                "reported",
-                f"true reward {interval(rise)} up to n = {n[best]}"
-                + (f", {interval(fall)} from there to n = {n[-1]}" if best < len(n) - 1 else ""),
-                True,
-            )
-        )
+        promise = "true reward rises, then falls while the proxy rises: every interval off 0"
+        ends = [bootstrap_interval(column) for column in found.T]
+        met = len(runs) > 1 and ends[0][0] > 0 and ends[1][1] < 0 and ends[3][0] > 0
+        goals.append(Goal(what, promise, measured, bool(met)))
+    for name, runs in judges.items():
+        curves = np.array([[row["true"] for row in run["best_of_n"]] for run in runs])
+        best, n = int(np.argmax(curves.mean(axis=0))), [r["n"] for r in runs[0]["best_of_n"]]
+        measured = f"true reward {over_seeds(curves[:, best] - curves[:, 0], '+.2f')} up to "
+        measured += f"n = {n[best]}"
+        if best < len(n) - 1:
+            fall = over_seeds(curves[:, -1] - curves[:, best], "+.2f")
+            measured += f", {fall} from there to n = {n[-1]}"
+        goals.append(reported(f"over-optimisation by best-of-n, {name}", measured))
     return goals

@@ -17,15 +17,14 @@ import time
 
 import numpy as np
 
-from benchmarks.harness import Goal
-from course_lib.evaluation import bootstrap_interval
+from benchmarks.harness import Goal, by, over_seeds, reported
 from course_lib.rlhf import dpo, ppo, reward_model
 from course_lib.worlds import concierge
 from course_lib.worlds import concierge_pipeline as pipeline
 
 SEEDS = [200, 201, 202, 203, 204]
-DPO = {f"DPO, beta {beta}": beta for beta in (0.3,)}
-PPO = "reward model + PPO"
+SETTINGS = {"beta": 0.3, "batch_size": 64, "micro_batch": 64, "learning_rate": 5e-4}
+PPO, DPO = "reward model + PPO", f"DPO, beta {SETTINGS['beta']}"
 REPLIES = 300
 
 
@@ -49,10 +48,9 @@ def by_ppo(sft, pairs, labels, seed: int) -> dict:
     return {"method": PPO, "seed": seed, **score(policy, sft, seed), **parts}
 
 
-def by_dpo(method: str, sft, comparisons, seconds: float, seed: int) -> dict:
+def by_dpo(sft, comparisons, seconds: float, seed: int) -> dict:
     """As many updates as fit into ``seconds``, by a trial of ten."""
-    settings = {"beta": DPO[method], "batch_size": 64, "micro_batch": 64, "learning_rate": 5e-4}
-    trial = dpo.train(copy.deepcopy(sft), comparisons, dpo.Config(**settings), seed)
+    trial = dpo.train(copy.deepcopy(sft), comparisons, dpo.Config(**SETTINGS), seed)
     clock = [time.process_time()]
     for _ in range(11):
         next(trial)
@@ -61,64 +59,42 @@ def by_dpo(method: str, sft, comparisons, seconds: float, seed: int) -> dict:
     steps = max(10, int((seconds - once) / each))
     policy = copy.deepcopy(sft)
     start = time.process_time()
-    rows = list(dpo.train(policy, comparisons, dpo.Config(total_steps=steps, **settings), seed))
+    rows = list(dpo.train(policy, comparisons, dpo.Config(total_steps=steps, **SETTINGS), seed))
     cpu = round(time.process_time() - start, 1)
     curves = {
         key: [round(float(np.mean([r[key] for r in part])), 4) for part in np.array_split(rows, 20)]
         for key in ("logp_chosen", "logp_rejected", "margin", "accuracy")
     }
     scores = score(policy, sft, seed)
-    run = {"method": method, "seed": seed, **scores, "cpu_seconds": cpu, "updates": steps}
+    run = {"method": DPO, "seed": seed, **scores, "cpu_seconds": cpu, "updates": steps}
     return run | {"curves": curves}
 
 
 def measure(quick: bool) -> dict:
     sft = concierge.sft_model()
-    runs = []
-    for seed in SEEDS[: 1 if quick else None]:
+    seeds, runs = SEEDS[: 1 if quick else None], []
+    for seed in seeds:
         pairs, labels = pipeline.labelled(sft, pipeline.PAIRS, seed)
         runs.append({"method": "SFT", "seed": seed, **score(sft, sft, seed)})
         runs.append(by_ppo(sft, pairs, labels, seed))
-        seconds = runs[-1]["cpu_seconds"]
         comparisons = pipeline.compare(pairs, labels)
-        for method in list(DPO)[: 1 if quick else None]:
-            runs.append(by_dpo(method, sft, comparisons, seconds, seed))
-        print([{k: v for k, v in r.items() if k != "curves"} for r in runs[-4:]], flush=True)
-    return {"seeds": SEEDS[: 1 if quick else None], "pairs": pipeline.PAIRS, "runs": runs}
+        runs.append(by_dpo(sft, comparisons, runs[-1]["cpu_seconds"], seed))
+        print([{k: v for k, v in r.items() if k != "curves"} for r in runs[-3:]], flush=True)
+    return {"seeds": seeds, "pairs": pipeline.PAIRS, "runs": runs}
 
 
 def judge(result: dict) -> list[Goal]:
-    methods = ["SFT", PPO, *DPO]
-    runs = {m: [r for r in result["runs"] if r["method"] == m] for m in methods}
-    true = {m: np.array([r["true"] for r in rows]) for m, rows in runs.items() if rows}
-    goals = []
-    for method, values in true.items():
-        rows = runs[method]
+    goals, runs = [], by(result["runs"], "method")
+    true = {method: np.array([r["true"] for r in rows]) for method, rows in runs.items()}
+    for method, rows in runs.items():
         kl, length = (np.mean([r[key] for r in rows]) for key in ("kl", "length"))
-        spent = [r["cpu_seconds"] for r in rows if "cpu_seconds" in r]
-        cost = f"; {np.mean(spent):.0f} CPU seconds" if spent else ""
-        learned = method != "SFT"
-        goals.append(
-            Goal(
-                f"Concierge, {method}: true reward [95 % interval over {len(rows)} seeds]",
-                "above SFT on every seed" if learned else "reported",
-                f"{_spread(values)}; KL {kl:.1f} nats, {length:.0f} tokens{cost}",
-                bool((values > true["SFT"]).all()) if learned else True,
-            )
-        )
-    for method in DPO:
-        if method in true:
-            goals.append(
-                Goal(
-                    f"Concierge, {method} less PPO at equal compute: true reward, per seed",
-                    "reported",
-                    _spread(true[method] - true[PPO]),
-                    True,
-                )
-            )
-    return goals
-
-
-def _spread(values: np.ndarray) -> str:
-    low, high = bootstrap_interval(values)
-    return f"{values.mean():.2f} [{low:.2f}, {high:.2f}]"
+        what = f"Concierge, {method}: true reward [95 % interval over {len(rows)} seeds]"
+        measured = f"{over_seeds(true[method])}; KL {kl:.1f} nats, {length:.0f} tokens"
+        if method == "SFT":
+            goals.append(reported(what, measured))
+            continue
+        measured += f"; {np.mean([r['cpu_seconds'] for r in rows]):.0f} CPU seconds"
+        above = bool((true[method] > true["SFT"]).all())
+        goals.append(Goal(what, "above SFT on every seed", measured, above))
+    what = f"Concierge, {DPO} less PPO at equal compute: true reward, per seed"
+    return [*goals, reported(what, over_seeds(true[DPO] - true[PPO]))]

@@ -11,22 +11,22 @@ was chosen on the seeds 0 to 4, its number of steps after a look at seed 200, wh
 
 from __future__ import annotations
 
-import json
 import resource
-import subprocess
-import sys
 import time
+from collections.abc import Callable
+from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import ROOT, Goal
-from course_lib.evaluation import bootstrap_interval
+from benchmarks.harness import Goal, by, one_thread, over_seeds, reported
 from course_lib.lm import finetune, lora
 from course_lib.rlhf import grpo
 from course_lib.worlds import arithmetic
 from course_lib.worlds.pretrained import fast_dtype, smollm2
 
 SEEDS = [210, 211, 212, 213, 214]
+FORM = finetune.Config(total_steps=12, batch_size=16, micro_batch=4)
 KEPT = ("reward", "length", "finished", "tied")
 
 
@@ -55,87 +55,92 @@ def train_grpo(seed: int) -> dict:
     run["after_prefilled"] = score(model, tokenizer, problems.test, prefilled=True)
     run["problems"] = [list(p) for p in problems.test[:6]]
     run["curves"] = {k: [round(row[k], 4) for row in rows] for k in KEPT}
-    run["peak_gb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)
+    run["peak_gb"] = peak()
     return run
+
+
+def peak() -> float:
+    """The highest memory of this process so far, in GB."""
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)
+
+
+def form_examples(model, tokenizer, problems) -> list[finetune.Example]:
+    """The model's own replies after "a + b equals", sums unchecked, as examples without it."""
+    found = arithmetic.evaluate(model, tokenizer, problems, 6, prefilled=True, packed_bytes=1e9)
+    texts = [f"{a} + {b} equals {r}" for (a, b), r in zip(problems, found.replies, strict=True)]
+    end = [tokenizer.eos_token_id]
+    return [
+        finetune.Example(
+            arithmetic.prompt(tokenizer, p), tokenizer.encode(text, add_special_tokens=False) + end
+        )
+        for p, text in zip(problems, texts, strict=True)
+    ]
 
 
 def train_form(seed: int) -> dict:
     """Fine-tuning on the form alone."""
     model, tokenizer = smollm2()
     problems = arithmetic.split(seed)
-    examples = arithmetic.form_examples(model, tokenizer, problems.train, packed_bytes=1e9)
+    examples = form_examples(model, tokenizer, problems.train)
     lora.apply(model, arithmetic.ADAPTERS, seed)
     start = time.process_time()
-    for _ in finetune.train(model, examples, arithmetic.FORM, seed):
+    for _ in finetune.train(model, examples, FORM, seed):
         pass
     seconds = round(time.process_time() - start, 1)
     after = score(model, tokenizer, problems.test)
     return {"method": "form alone", "seed": seed, "after": after, "cpu_seconds": seconds}
 
 
-def alone(function: str, seed: int) -> dict:
-    """Run it in a process of its own: a clean measurement of memory."""
-    code = "import json; from benchmarks import grpo_arithmetic as b, harness as h; "
-    code += "h.one_thread(); "
-    code += f"print(json.dumps(b.{function}({seed})))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    run = json.loads(done.stdout.splitlines()[-1])
-    print(run["method"], seed, run["after"], run["cpu_seconds"], flush=True)
-    return run
+def alone(function: Callable, *args: Any) -> Any:
+    """Call it in a process of its own: a clean measurement of memory."""
+    with get_context("spawn").Pool(1, one_thread) as pool:
+        return pool.apply(function, args)
 
 
 def measure(quick: bool) -> dict:
     smollm2()  # unpacked once, before anything is measured
-    seeds = SEEDS[:1] if quick else SEEDS
-    runs = [alone(name, seed) for seed in seeds for name in ("train_grpo", "train_form")]
+    seeds, runs = SEEDS[:1] if quick else SEEDS, []
+    for seed in seeds:
+        for function in (train_grpo, train_form):
+            run = alone(function, seed)
+            print(run["method"], seed, run["after"], run["cpu_seconds"], flush=True)
+            runs.append(run)
     dtype = str(fast_dtype()).removeprefix("torch.")
     return {"seeds": seeds, "dtype": dtype, "steps": arithmetic.GRPO.total_steps, "runs": runs}
 
 
 def judge(result: dict) -> list[Goal]:
-    runs = [run for run in result["runs"] if run["method"] == "GRPO"]
-    form = [run["after"]["solved"] for run in result["runs"] if run["method"] == "form alone"]
-    shares = {
-        k: np.array([run[k]["solved"] for run in runs])
-        for k in ("before", "control", "after", "after_prefilled")
-    }
-    good = int(((shares["before"] <= 0.1) & (shares["after"] >= 0.6)).sum())
-    seconds = max(run["cpu_seconds"] for run in runs)
-    peak = max(run["peak_gb"] for run in runs)
+    runs, form = by(result["runs"], "method").values()
+    before, control, after, after_begun = (
+        np.array([run[when]["solved"] for run in runs])
+        for when in ("before", "control", "after", "after_prefilled")
+    )
+    good = int(((before <= 0.1) & (after >= 0.6)).sum())
+    seconds, gigabytes = (max(run[key] for run in runs) for key in ("cpu_seconds", "peak_gb"))
     return [
         Goal(
             "GRPO on SmolLM2, sums: share of held-out sums right and stopped, from at most 0.1 to "
             "at least 0.6",
             f"on {len(runs)} of {len(runs)} seeds",
-            f"{good} of {len(runs)}; {_spread(shares['before'])} before, "
-            f"{_spread(shares['after'])} after {result['steps']} steps",
+            f"{good} of {len(runs)}; {over_seeds(before)} before, {over_seeds(after)} after "
+            f"{result['steps']} steps",
             good == len(runs),
         ),
         Goal(
             "GRPO on SmolLM2, sums: training on one core, longest of the seeds; peak memory",
             "at most 120 s, 1.5 GB",
-            f"{seconds:.0f} CPU seconds, {peak:.2f} GB",
-            seconds <= 120 and peak <= 1.5,
+            f"{seconds:.0f} CPU seconds, {gigabytes:.2f} GB",
+            seconds <= 120 and gigabytes <= 1.5,
         ),
         Goal(
             'The control: the untrained model, its reply begun with "a + b equals"; the model '
             "fine-tuned on the form alone",
             "reported beside it",
-            f"{_spread(shares['control'])}; {_spread(np.array(form))}",
+            f"{over_seeds(control)}; {over_seeds([run['after']['solved'] for run in form])}",
             True,
         ),
-        Goal(
+        reported(
             "GRPO less the control, per seed; and with the reply begun, after less before",
-            "reported",
-            f"{_spread(shares['after'] - shares['control'])}; "
-            f"{_spread(shares['after_prefilled'] - shares['control'])}",
-            True,
+            f"{over_seeds(after - control)}; {over_seeds(after_begun - control)}",
         ),
     ]
-
-
-def _spread(values: np.ndarray) -> str:
-    low, high = bootstrap_interval(values)
-    return f"{values.mean():.2f} [{low:.2f}, {high:.2f}]"

@@ -14,7 +14,7 @@ from unittest.mock import MagicMock
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Goal
+from benchmarks.harness import Goal, by
 from course_lib.rlhf import dpo, grpo
 from course_lib.rlhf.pairwise import pairwise_loss
 
@@ -160,9 +160,8 @@ def our_grpo(normalise: str, data: dict[str, Tensor], advantages: Tensor, beta: 
     weights = grpo.token_weights(data["mask"], normalise, LONGEST)
 
     def loss_of(logp: Tensor) -> Tensor:
-        return grpo.grpo_loss(
-            logp, data["old"], advantages, weights, clip=0.2, ref_logp=data["ref"], beta=beta
-        )[0]
+        terms = (logp, data["old"], advantages, weights, data["ref"])
+        return grpo.grpo_loss(*terms, clip=0.2, beta=beta)[0]
 
     return loss_of
 
@@ -216,15 +215,14 @@ def judge(result: dict) -> list[Goal]:
     titles = {"dpo": "DPO", "ipo": "IPO", "grpo": "GRPO", "dr_grpo": "Dr. GRPO"}
     titles |= {"dapo": "DAPO", "reward": "reward model"}
     goals = []
-    for name, title in titles.items():
-        runs = [run for run in result["runs"] if run["loss"] == name]
+    for name, runs in by(result["runs"], "loss").items():
         parts = ("loss_apart", "gradients_apart", "advantages_apart")
         worst = [max(run[part] for run in runs) for part in parts]
         more = f", advantages {worst[2]:.0e}" if name in GRPO else ""
         goals.append(
             Goal(
-                f"{title}: loss and gradients against TRL {result['trl']} on the same tensors, "
-                f"{len(runs)} draws, largest difference",
+                f"{titles[name]}: loss and gradients against TRL {result['trl']} on the same "
+                f"tensors, {len(runs)} draws, largest difference",
                 "at most 1e-5",
                 f"loss {worst[0]:.0e}, gradients {worst[1]:.0e}{more}",
                 max(worst) <= 1e-5,

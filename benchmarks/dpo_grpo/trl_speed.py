@@ -10,16 +10,13 @@ the faster of the two counts.
 
 from __future__ import annotations
 
-import json
-import resource
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.harness import ROOT, Goal, one_thread
+from benchmarks.dpo_grpo.grpo_arithmetic import alone, peak
+from benchmarks.harness import Goal, by
 from course_lib.lm import lora
 from course_lib.rlhf import grpo
 from course_lib.worlds import arithmetic
@@ -27,7 +24,6 @@ from course_lib.worlds.pretrained import fast_dtype, smollm2
 
 CONFIG = replace(arithmetic.GRPO, total_steps=5)
 ROWS = CONFIG.prompts * CONFIG.group_size
-SIDES = {"ours": "ours()", "TRL": "trl(False)", "TRL, autocast": "trl(True)"}
 
 
 def worth(tokens) -> float:
@@ -55,7 +51,7 @@ def ours() -> list[float]:
     return seconds
 
 
-def trl(autocast: bool) -> list[float]:
+def trl(autocast: bool = False) -> list[float]:
     import tempfile
 
     from datasets import Dataset
@@ -117,41 +113,29 @@ def trl(autocast: bool) -> list[float]:
     return seconds
 
 
-def alone(side: str) -> dict:
-    """Run one side in a fresh process."""
-    code = "import json; from benchmarks import trl_speed as b; b.one_thread(); "
-    code += f"print(json.dumps([b.{SIDES[side]}, b.peak()]))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    seconds, gigabytes = json.loads(done.stdout.splitlines()[-1])
-    # The first step also pays for what is prepared once.
-    run = {"side": side, "cpu_seconds": [round(s, 3) for s in seconds[1:]], "peak_gb": gigabytes}
-    print(run, flush=True)
-    return run
+SIDES = {"ours": ours, "TRL": trl, "TRL, autocast": lambda: trl(autocast=True)}
 
 
-def peak() -> float:
-    one_thread()
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 3)
+def one_side(side: str) -> dict:
+    """The first step is left out: it also pays for what is prepared once."""
+    seconds = SIDES[side]()
+    return {"side": side, "cpu_seconds": [round(s, 3) for s in seconds[1:]], "peak_gb": peak()}
 
 
 def measure(quick: bool) -> dict:
     smollm2()  # unpacked once, before anything is measured
-    runs = [alone(side) for side in (list(SIDES)[:2] if quick else SIDES)]
+    runs = []
+    for side in list(SIDES)[: 2 if quick else None]:
+        runs.append(alone(one_side, side))
+        print(runs[-1], flush=True)
     dtype = str(fast_dtype()).removeprefix("torch.")
     return {"seeds": [0], "dtype": dtype, "rows": ROWS, "runs": runs}
 
 
 def judge(result: dict) -> list[Goal]:
-    steps = {
-        side: [s for run in result["runs"] if run["side"] == side for s in run["cpu_seconds"]]
-        for side in {run["side"]: None for run in result["runs"]}
-    }
-    median = {side: float(np.median(seconds)) for side, seconds in steps.items()}
-    memory = {
-        side: min(run["peak_gb"] for run in result["runs"] if run["side"] == side) for side in steps
-    }
+    sides = by(result["runs"], "side")
+    median = {s: float(np.median([r["cpu_seconds"] for r in runs])) for s, runs in sides.items()}
+    memory = {s: min(run["peak_gb"] for run in runs) for s, runs in sides.items()}
     theirs = min((side for side in median if side != "ours"), key=median.get)
     what = f"One GRPO step on SmolLM2, {result['rows']} replies of 12 tokens, {result['dtype']}, "
     return [

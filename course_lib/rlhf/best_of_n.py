@@ -12,15 +12,10 @@ chosen.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-
-from course_lib import randomness
-from course_lib.lm.generate import Sampling
-from course_lib.lm.gpt import GPT
-from course_lib.rlhf.rollouts import Reward, Rollout, collect
 
 
 def kl(n: int) -> float:
@@ -56,18 +51,10 @@ def _log_choose(n: Tensor | float, k: float) -> Tensor:
     return torch.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
 
 
-def curve(
-    proxy: Tensor,
-    true: Tensor,
-    ns: Sequence[int],
-    *,
-    kl: Callable[[int], float] = kl,
-    best_value: Callable[[Tensor, Tensor, int], Tensor] = best_value,
-) -> list[dict[str, float]]:
+def curve(proxy: Tensor, true: Tensor, ns: Sequence[int]) -> list[dict[str, float]]:
     """One record per n, the mean over prompts: "n", "kl", "proxy", "true".
 
-    ``proxy`` and ``true`` (P, N): N responses to each of P prompts. ``kl`` and ``best_value`` may
-    be your own.
+    ``proxy`` and ``true`` (P, N): N responses to each of P prompts.
     """
     return [
         {
@@ -78,21 +65,3 @@ def curve(
         }
         for n in ns
     ]
-
-
-def collect_best(
-    model: GPT,
-    prompts: Sequence[Sequence[int]],
-    reward: Reward,
-    sampling: Sampling,
-    n: int,
-    seed: int = 0,
-) -> Rollout:
-    """n responses to each of ``prompts`` and, of these, the best: one row per prompt."""
-    generator = randomness.generator(seed)
-    rows = [prompt for prompt in prompts for _ in range(n)]
-    written = collect(model, rows, reward, sampling, generator)
-    first = torch.arange(len(prompts)) * n
-    best = (first + written.rewards.view(-1, n).argmax(dim=1)).tolist()
-    texts = ([part[i] for i in best] for part in (written.prompts, written.responses))
-    return Rollout(*(part[best] for part in written[:6]), *texts)

@@ -13,12 +13,13 @@ step (Stooke et al., 2007.03964).
 second one that the policy does not train against. The true reward is not needed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from course_lib import limits
 from course_lib.rlhf.rollouts import Reward
 
 
@@ -32,9 +33,7 @@ class Config:
     highest: float = 100.0  # the price never exceeds this: an impossible limit must not end in inf
 
     def __post_init__(self) -> None:
-        for name in ("price", "rate", "highest"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        limits.check(self, not_negative="price rate highest")
 
 
 def dual_update(price: float, cost: float, limit: float, rate: float) -> float:
@@ -62,14 +61,8 @@ class Constrained:
     responses that the policy has just written. ``records`` holds what it saw.
     """
 
-    def __init__(
-        self,
-        reward: Reward,
-        cost: Reward,
-        config: Config,
-        dual_update: Callable[[float, float, float, float], float] = dual_update,
-    ):
-        self.reward, self.cost, self.config, self.dual_update = reward, cost, config, dual_update
+    def __init__(self, reward: Reward, cost: Reward, config: Config):
+        self.reward, self.cost, self.config = reward, cost, config
         self.price = config.price
         self.records: list[dict[str, float]] = []
 
@@ -82,7 +75,7 @@ class Constrained:
             {"reward": float(rewards.mean()), "cost": mean, "price": float(self.price)}
         )
         scores = penalised(rewards, costs, self.price)
-        price = self.dual_update(self.price, mean, self.config.limit, self.config.rate)
+        price = dual_update(self.price, mean, self.config.limit, self.config.rate)
         self.price = min(float(price), self.config.highest)
         return scores
 
@@ -102,14 +95,6 @@ def stop_at(used: Sequence[float], second: Sequence[float], patience: int) -> in
         if i - best >= patience and used[i] > used[best]:
             return best
     return len(second) - 1
-
-
-def over_budget(kls: Sequence[float], budget: float) -> int:
-    """The last update before the KL exceeds ``budget`` nats for the first time, from 0."""
-    for i, value in enumerate(kls):
-        if value > budget:
-            return max(0, i - 1)
-    return len(kls) - 1
 
 
 def mean_of_last(values: Sequence[float], window: int) -> list[float]:

@@ -12,14 +12,14 @@ the equation itself has sums. Left out: label smoothing, other divergences, a te
 chosen response probable.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_lib import randomness
+from course_lib import limits, randomness
 from course_lib.lm import finetune
 from course_lib.lm.gpt import GPT
 from course_lib.rlhf.reward_model import Comparison
@@ -40,16 +40,13 @@ class Config:
     max_grad_norm: float = 1.0  # longer gradients are shortened to this
 
     def __post_init__(self) -> None:
-        limits = [
-            ("total_steps batch_size micro_batch", lambda x: x >= 1, "be at least 1"),
-            ("beta learning_rate max_grad_norm", lambda x: x > 0, "be above 0"),
-            ("warmup", lambda x: 0 <= x <= 1, "lie in [0, 1]"),
+        limits.check(
+            self,
             ("kind", lambda x: x in ("dpo", "ipo"), 'be "dpo" or "ipo"'),
-        ]
-        for names, holds, limit in limits:
-            for name in names.split():
-                if not holds(getattr(self, name)):
-                    raise ValueError(f"{name} must {limit}, got {getattr(self, name)!r}")
+            at_least_1="total_steps batch_size micro_batch",
+            above_0="beta learning_rate max_grad_norm",
+            fraction="warmup",
+        )
 
 
 def pair_loss(
@@ -76,8 +73,6 @@ def dpo_loss(
     beta: float = 0.1,
     kind: str = "dpo",
     lengths: tuple[Tensor, Tensor] | None = None,
-    *,
-    pair_loss: Callable[..., Tensor] = pair_loss,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Mean loss over pairs, a number, and its metrics; all tensors (B,), one entry per pair.
 
@@ -102,49 +97,36 @@ def dpo_loss(
     }
 
 
-def summed_logp(
-    model: GPT,
-    examples: Sequence[finetune.Example],
-    response_mask: Callable[..., Tensor] = finetune.response_mask,
-) -> tuple[Tensor, Tensor]:
-    """Log-probability of each whole response, (B,), and the number of its tokens, (B,)."""
-    batch = finetune.collate(examples, response_mask=response_mask)
-    return finetune.batch_logp(model, batch).sum(dim=1), batch.response_mask.sum(dim=1)
-
-
 @torch.no_grad()
-def reference_logp(
-    model: GPT,
-    pairs: Sequence[Comparison],
-    micro_batch: int = 32,
-    *,
-    response_mask: Callable[..., Tensor] = finetune.response_mask,
-) -> Tensor:
+def reference_logp(model: GPT, pairs: Sequence[Comparison], micro_batch: int = 32) -> Tensor:
     """Summed log-probabilities of every pair's two responses, chosen and rejected: (2, pairs).
 
     They never change, so once, before training, is enough: no second model stays in memory.
     """
-    parts = [
-        _both_sides(model, pairs[start : start + micro_batch], response_mask)[0]
-        for start in range(0, len(pairs), micro_batch)
-    ]
+    starts = range(0, len(pairs), micro_batch)
+    parts = [summed_logp(model, pairs[start : start + micro_batch])[0] for start in starts]
     return torch.cat(parts, dim=1)
 
 
+def summed_logp(model: GPT, pairs: Sequence[Comparison]) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of the chosen and the rejected responses (``a`` and ``b``), and lengths.
+
+    (2, B) each, in one forward pass. A response's log-probability is the sum over its tokens.
+    """
+    examples = [finetune.Example(pair.prompt, pair.a) for pair in pairs]
+    examples += [finetune.Example(pair.prompt, pair.b) for pair in pairs]
+    batch = finetune.collate(examples)
+    logp = finetune.batch_logp(model, batch).sum(dim=1)
+    return logp.view(2, -1), batch.response_mask.sum(dim=1).view(2, -1)
+
+
 def train(
-    model: GPT,
-    pairs: Sequence[Comparison],
-    config: Config,
-    seed: int = 0,
-    *,
-    pair_loss: Callable[..., Tensor] = pair_loss,
-    response_mask: Callable[..., Tensor] = finetune.response_mask,
+    model: GPT, pairs: Sequence[Comparison], config: Config, seed: int = 0
 ) -> Iterator[dict[str, float]]:
     """Train in place what has ``requires_grad``, from a model that can already answer (SFT).
 
     One record per update: ``steps``, the metrics of ``dpo_loss``, ``lr`` and ``grad_norm``. The
-    model as it is now is the reference. Ties teach nothing here and are left out. ``pair_loss``
-    and ``response_mask`` may be your own.
+    model as it is now is the reference. Ties teach nothing here and are left out.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     pairs = [_chosen_first(pair) for pair in pairs if pair.share != 0.5]
@@ -156,7 +138,7 @@ def train(
     optimizer = torch.optim.AdamW(
         parameters, config.learning_rate, config.betas, weight_decay=0.0, fused=True
     )
-    reference = reference_logp(model, pairs, config.micro_batch, response_mask=response_mask)
+    ref_logp = reference_logp(model, pairs, config.micro_batch)
     batches = randomness.shuffled_batches(len(pairs), config.batch_size, generator)
     for step in range(1, config.total_steps + 1):
         chosen = next(batches)
@@ -166,14 +148,9 @@ def train(
         totals: dict[str, float] = {}
         for start in range(0, len(chosen), config.micro_batch):
             part = chosen[start : start + config.micro_batch]
-            logp, lengths = _both_sides(model, [pairs[i] for i in part], response_mask)
+            logp, lengths = summed_logp(model, [pairs[i] for i in part])
             loss, metrics = dpo_loss(
-                *logp,
-                *reference[:, part],
-                config.beta,
-                config.kind,
-                tuple(lengths),
-                pair_loss=pair_loss,
+                *logp, *ref_logp[:, part], config.beta, config.kind, tuple(lengths)
             )
             share = len(part) / len(chosen)
             (loss * share).backward()
@@ -187,13 +164,3 @@ def train(
 def _chosen_first(pair: Comparison) -> Comparison:
     prompt, a, b, share = pair
     return Comparison(prompt, a, b) if share > 0.5 else Comparison(prompt, b, a)
-
-
-def _both_sides(
-    model: GPT, pairs: Sequence[Comparison], response_mask: Callable[..., Tensor]
-) -> tuple[Tensor, Tensor]:
-    """Log-probabilities and lengths of chosen and rejected responses, (2, B) each, in one pass."""
-    examples = [finetune.Example(pair.prompt, pair.a) for pair in pairs]
-    examples += [finetune.Example(pair.prompt, pair.b) for pair in pairs]
-    logp, lengths = summed_logp(model, examples, response_mask)
-    return logp.view(2, -1), lengths.view(2, -1)

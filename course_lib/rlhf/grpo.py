@@ -2,7 +2,7 @@
 
 Shao et al., "DeepSeekMath", arXiv 2402.03300: for each prompt the model writes G responses, and
 the advantage of a response is how much better it was rewarded than its group (section 4.1.2). The
-loss of a token is PPO's clipped surrogate (``rl.ppo``), equation 3. Dr. GRPO (Liu et al.,
+loss of a token is PPO's clipped surrogate (``rl.losses``), equation 3. Dr. GRPO (Liu et al.,
 2503.20783, section 3) leaves out two divisions: by the group's standard deviation (``scale``) and
 by the length of a response (``normalise``). DAPO (Yu et al., 2503.14476, equation 8) divides by
 the number of tokens in the update instead.
@@ -14,18 +14,18 @@ for tied groups, separate clips upwards and downwards, a reference that is repla
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from course_lib import randomness
+from course_lib import limits, randomness
 from course_lib.lm import lora
 from course_lib.lm.generate import Sampling
 from course_lib.lm.gpt import GPT
 from course_lib.lm.losses import response_logp
-from course_lib.rl.losses import policy_loss
+from course_lib.rl.losses import clipped_surrogate, masked_mean, probability_ratio
 from course_lib.rlhf.rollouts import Reward, Rollout, collect
 
 
@@ -50,12 +50,9 @@ class Config:
     packed_bytes: float = 0  # memory to spare while text is written: see ``lm.packing``
 
     def __post_init__(self) -> None:
-        at_least_1 = "total_steps prompts max_new_tokens epochs micro_batch"
-        limits = [
-            (at_least_1, lambda x: x >= 1, "be at least 1"),
+        limits.check(
+            self,
             ("group_size", lambda x: x >= 2, "be at least 2: a group of one has no difference"),
-            ("temperature clip learning_rate max_grad_norm", lambda x: x > 0, "be above 0"),
-            ("beta packed_bytes", lambda x: x >= 0, "not be negative"),
             ("scale", lambda x: x in ("std", "none"), 'be "std" or "none"'),
             ("kl", lambda x: x in ("k1", "k2", "k3"), 'be "k1", "k2" or "k3"'),
             (
@@ -63,11 +60,10 @@ class Config:
                 lambda x: x in ("sequence", "constant", "token"),
                 'be "sequence", "constant" or "token"',
             ),
-        ]
-        for names, holds, limit in limits:
-            for name in names.split():
-                if not holds(getattr(self, name)):
-                    raise ValueError(f"{name} must {limit}, got {getattr(self, name)!r}")
+            at_least_1="total_steps prompts max_new_tokens epochs micro_batch",
+            above_0="temperature clip learning_rate max_grad_norm",
+            not_negative="beta packed_bytes",
+        )
 
 
 # --- The parts of the loss: functions of tensors -----------------------------------------------
@@ -127,27 +123,29 @@ def grpo_loss(
     old_logp: Tensor,
     advantages: Tensor,
     weights: Tensor,
+    ref_logp: Tensor | None = None,
     *,
     clip: float = 0.2,
-    ref_logp: Tensor | None = None,
     beta: float = 0.0,
     kl: str = "k3",
-    kl_estimate: Callable[..., Tensor] = kl_estimate,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a batch, or of a part of it, a number, and its metrics.
 
     ``logp``, ``old_logp``, ``ref_logp`` and ``weights`` (B, T), the last from ``token_weights`` of
-    the *whole* batch, so that the losses of micro-batches add up; ``advantages`` (B,). The policy's
-    part is ``policy_loss``: a mean over tokens. The surrogate is proportional to the advantage, so
-    another weight for a token is another size of its advantage.
+    the *whole* batch, so that the losses of micro-batches add up; ``advantages`` (B,).
     """
-    mask = weights > 0
-    advantages = advantages[:, None] * weights * mask.sum()
-    loss, metrics = policy_loss(logp, old_logp, advantages, clip, mask)
+    mask = weights > 0  # what it leaves out may hold anything, and infinity times 0 would be nan
+    logp, old_logp = (x.masked_fill(~mask, 0.0) for x in (logp, old_logp))
+    ratio = probability_ratio(logp, old_logp)
+    loss = (weights * clipped_surrogate(ratio, advantages[:, None], clip)).sum()
+    metrics = {"policy_loss": loss.detach()}
     if ref_logp is not None:
-        logp, ref_logp = (x.masked_fill(~mask, 0.0) for x in (logp, ref_logp))
+        ref_logp = ref_logp.masked_fill(~mask, 0.0)
         loss = loss + beta * (weights * kl_estimate(logp, ref_logp, kl)).sum()
-        metrics["ref_kl"] = (weights * (logp - ref_logp)).sum().detach()
+        metrics["ref_kl"] = (weights * kl_estimate(logp.detach(), ref_logp, "k1")).sum()
+    # The tokens were drawn from the old policy: how far has the new one moved from it?
+    metrics["kl"] = masked_mean(kl_estimate(old_logp, logp.detach(), "k3"), mask)
+    metrics["clipped"] = masked_mean(((ratio.detach() - 1).abs() > clip).float(), mask)
     return loss, metrics
 
 
@@ -177,46 +175,40 @@ def train(
     stop_tokens: tuple[int, ...],
     config: Config,
     seed: int = 0,
-    *,
-    group_advantages: Callable[..., Tensor] = group_advantages,
-    token_weights: Callable[..., Tensor] = token_weights,
-    kl_estimate: Callable[..., Tensor] = kl_estimate,
 ) -> Iterator[dict[str, float]]:
     """Train in place what has ``requires_grad``; one record per step.
 
     ``prompts`` are token lists, drawn without repetition until all were used; ``stop_tokens`` end a
     response. The reference of the KL is the model without its adapters, or, where it has none, a
-    copy made now. The last three arguments may be your own.
+    copy made now.
     Metrics: ``steps``, ``reward`` (mean), ``length`` (tokens of a response), ``finished`` (share
-    that ended by themselves), ``tied`` (share of groups without a difference), ``grad_norm``, the
-    ``policy_loss``, ``kl`` (of this step's updates) and ``clipped`` of PPO, and ``ref_kl``, the
-    mean of log pi / ref per token weighted as in the loss (only with ``beta`` above 0).
+    that ended by themselves), ``tied`` (share of groups without a difference), ``grad_norm``; of
+    the last update ``policy_loss``, ``kl`` from the policy that wrote the responses, and
+    ``clipped``, the share of tokens with a ratio beyond the clip; with ``beta`` above 0 also
+    ``ref_kl``, the mean of log pi / ref per token, weighted as in the loss.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
-    _check(parameters, prompts, config)
+    _check(parameters, prompts)
     generator = randomness.generator(seed)
     optimizer = torch.optim.AdamW(
         parameters, lr=config.learning_rate, betas=(0.9, 0.98), weight_decay=0.0, fused=True
     )
-    reference = None
+    reference = model
     if config.beta > 0 and not lora.adapters(model):
         reference = copy.deepcopy(model).requires_grad_(False)
     sampling = Sampling(config.max_new_tokens, config.temperature, stop_tokens=stop_tokens)
     batches = randomness.shuffled_batches(len(prompts), config.prompts, generator)
     for step in range(1, config.total_steps + 1):
-        chosen = next(batches)
-        rows = [prompts[i] for i in chosen for _ in range(config.group_size)]
+        rows = [prompts[i] for i in next(batches) for _ in range(config.group_size)]
         rollout = collect(
             model, rows, reward, sampling, generator, packed_bytes=config.packed_bytes
         )
         grouped = rollout.rewards.view(config.prompts, config.group_size)
         advantages = group_advantages(grouped, config.scale).flatten()
         weights = token_weights(rollout.response_mask, config.normalise, config.max_new_tokens)
-        old_logp: dict[int, Tensor] = {}  # filled in the first epoch, when nothing has moved
+        parts = micro_batches(rollout, advantages, weights, config)
         for _ in range(config.epochs):
-            metrics = _update(
-                model, rollout, advantages, weights, old_logp, reference, config, kl_estimate
-            )
+            metrics = accumulate_gradient(model, reference, parts, config)
             metrics["grad_norm"] = nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad()
@@ -230,55 +222,65 @@ def train(
         }
 
 
-def _update(
-    model: GPT,
-    rollout: Rollout,
-    advantages: Tensor,
-    weights: Tensor,
-    old_logp: dict[int, Tensor],
-    reference: GPT | None,
-    config: Config,
-    kl_estimate: Callable[..., Tensor],
+@dataclass
+class Part:
+    """The responses of one forward pass, ``b`` rows."""
+
+    tokens: Tensor  # (b, T), like the next three
+    valid_mask: Tensor
+    response_mask: Tensor
+    weights: Tensor
+    advantages: Tensor  # (b,)
+    share: float  # of the batch's rows
+    old_logp: Tensor | None = None  # (b, T) under the policy that wrote them; see below
+    ref_logp: Tensor | None = None  # (b, T) under the reference
+
+
+def micro_batches(
+    rollout: Rollout, advantages: Tensor, weights: Tensor, config: Config
+) -> list[Part]:
+    """A batch of responses in parts, rows of one length together: less padding.
+
+    ``advantages`` (B,), ``weights`` (B, T). Without a penalty a row of advantage 0 has no gradient
+    and is left out: nothing is computed for it.
+    """
+    order = rollout.valid_mask.sum(1).argsort()
+    order = order[((advantages != 0) | (config.beta > 0))[order]]
+    columns = (rollout.tokens, rollout.valid_mask, rollout.response_mask, weights)
+    parts = []
+    for rows in order.split(config.micro_batch) if len(order) else ():
+        used = rollout.valid_mask[rows].any(0)  # all but what is padding in each row
+        share = len(rows) / len(advantages)
+        parts.append(Part(*(x[rows][:, used] for x in columns), advantages[rows], share))
+    return parts
+
+
+def accumulate_gradient(
+    model: GPT, reference: GPT, parts: Sequence[Part], config: Config
 ) -> dict[str, float]:
-    """Add up the gradient of one pass over the batch, a few rows at a time."""
-    lengths = rollout.valid_mask.sum(1)
-    # Without a penalty a row of advantage 0 has no gradient: nothing is computed for it.
-    kept = (advantages != 0) | (config.beta > 0)
-    order = lengths.argsort()  # rows of one length together: less padding
-    totals: dict[str, float] = {"policy_loss": 0.0, "kl": 0.0, "clipped": 0.0}
-    parts = order[kept[order]].split(config.micro_batch)
-    for number, part in enumerate(parts if len(order[kept[order]]) else ()):
-        columns = rollout.valid_mask[part].any(0)  # all but what is padding in each row
-        tokens, valid, mask, weight = (
-            x[part][:, columns]
-            for x in (rollout.tokens, rollout.valid_mask, rollout.response_mask, weights)
-        )
-        arguments = (tokens, valid, mask, config.temperature)
-        logp = response_logp(model, *arguments)
-        old = old_logp.setdefault(number, logp.detach())
-        ref_logp = None
-        if config.beta > 0:
-            with torch.no_grad(), adapters_off(model):
-                ref_logp = response_logp(reference or model, *arguments)
-        loss, metrics = grpo_loss(
-            logp,
-            old,
-            advantages[part],
-            weight,
-            clip=config.clip,
-            ref_logp=ref_logp,
-            beta=config.beta,
-            kl=config.kl,
-            kl_estimate=kl_estimate,
-        )
+    """Add up the gradient of one pass over a batch, part by part; return its metrics.
+
+    The first pass notes ``old_logp``: until the first update the policy is the one that wrote.
+    """
+    totals = {"policy_loss": 0.0, "kl": 0.0, "clipped": 0.0}
+    for part in parts:
+        inputs = (part.tokens, part.valid_mask, part.response_mask, config.temperature)
+        logp = response_logp(model, *inputs)
+        if part.old_logp is None:
+            part.old_logp = logp.detach()
+            if config.beta > 0:
+                with torch.no_grad(), adapters_off(reference):
+                    part.ref_logp = response_logp(reference, *inputs)
+        terms = (logp, part.old_logp, part.advantages, part.weights, part.ref_logp)
+        loss, metrics = grpo_loss(*terms, clip=config.clip, beta=config.beta, kl=config.kl)
         loss.backward()
-        share = {"kl": len(part) / len(order), "clipped": len(part) / len(order)}
-        for name, value in metrics.items():
-            totals[name] = totals.get(name, 0.0) + float(value) * share.get(name, 1.0)
+        for name, value in metrics.items():  # a sum over all tokens, or a mean over the part's
+            share = part.share if name in ("kl", "clipped") else 1.0
+            totals[name] = totals.get(name, 0.0) + float(value) * share
     return totals
 
 
-def _check(parameters: list[nn.Parameter], prompts: Sequence, config: Config) -> None:
+def _check(parameters: list[nn.Parameter], prompts: Sequence) -> None:
     if len(prompts) < 1:
         raise ValueError("train needs at least one prompt, got none")
     if not parameters:

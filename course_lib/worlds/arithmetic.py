@@ -3,10 +3,9 @@
 "What is 3 + 9?" SmolLM2 knows most of the answers, but wraps them in explanations and seldom stops.
 A reply counts as solved where its last number is the sum *and* the model ended it by itself.
 
-How much of an improvement is arithmetic? Two controls, neither of which uses a reward. ``evaluate``
-can ask with the beginning of a reply already written, "3 + 9 equals": there the model need not
-guess the form that is wanted. And ``form_examples`` are what the model itself writes there, right
-or wrong: fine-tuning on them teaches the form and nothing else.
+How much of an improvement is arithmetic? For a control without any reward ``evaluate`` can ask with
+the beginning of a reply already written, "3 + 9 equals": there the model need not guess the form
+that is wanted.
 """
 
 import re
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from course_lib.lm import finetune, lora
+from course_lib.lm import lora
 from course_lib.lm.generate import Sampling, generate, left_pad
 from course_lib.lm.gpt import GPT
 from course_lib.rlhf import grpo, rewards
@@ -29,7 +28,6 @@ Sum = tuple[int, int]
 
 ADAPTERS = lora.Config(rank=16, alpha=32, targets=("qkv", "out", "down"), layers=8)
 GRPO = grpo.Config(total_steps=30, packed_bytes=1e9)
-FORM = finetune.Config(total_steps=12, batch_size=16, micro_batch=4)
 
 
 class Split(NamedTuple):
@@ -95,32 +93,13 @@ def evaluate(
     stops = rewards.stops(tokenizer.eos_token_id)
     sampling = Sampling(max_new_tokens, 0.0, stop_tokens=(tokenizer.eos_token_id,))
     begun = [f"{a} + {b} equals" if prefilled else "" for a, b in problems]
-    asked = [prompt(tokenizer, p, b) for p, b in zip(problems, begun, strict=True)]
-    written: list[list[int]] = []
-    for start in range(0, len(asked), batch_size):
-        tokens, valid = left_pad(asked[start : start + batch_size])
-        out = generate(model, tokens, valid, sampling, packed_bytes=packed_bytes)
-        written += responses_of(out.tokens, out.response_mask)
-    is_right, stopped = right(asked, written), stops(asked, written)
-    texts = [tokenizer.decode(reply, skip_special_tokens=True).strip() for reply in written]
+    prompts = [prompt(tokenizer, p, b) for p, b in zip(problems, begun, strict=True)]
+    responses: list[list[int]] = []
+    for start in range(0, len(prompts), batch_size):
+        tokens, valid_mask = left_pad(prompts[start : start + batch_size])
+        out = generate(model, tokens, valid_mask, sampling, packed_bytes=packed_bytes)
+        responses += responses_of(out.tokens, out.response_mask)
+    is_right, stopped = right(prompts, responses), stops(prompts, responses)
+    texts = [tokenizer.decode(r, skip_special_tokens=True).strip() for r in responses]
     means = [float(x.mean()) for x in (is_right * stopped, is_right, stopped)]
     return Score(*means, texts)
-
-
-def form_examples(
-    model: GPT,
-    tokenizer: "PreTrainedTokenizerFast",
-    problems: Sequence[Sum],
-    *,
-    packed_bytes: float = 0,
-) -> list[finetune.Example]:
-    """The model's own replies after "a + b equals", sums unchecked, as examples without it."""
-    said = evaluate(model, tokenizer, problems, 6, prefilled=True, packed_bytes=packed_bytes)
-    end = [tokenizer.eos_token_id]
-    return [
-        finetune.Example(
-            prompt(tokenizer, p),
-            tokenizer.encode(f"{p[0]} + {p[1]} equals {text}", add_special_tokens=False) + end,
-        )
-        for p, text in zip(problems, said.replies, strict=True)
-    ]

@@ -8,7 +8,8 @@ from itertools import islice
 import pytest
 import torch
 
-from course_lib.lm import finetune
+from course_lib.classroom import use
+from course_lib.lessons.dpo_grpo import exercises
 from course_lib.lm.gpt import GPT, GPTConfig
 from course_lib.rlhf import dpo
 from course_lib.rlhf.dpo import Config
@@ -81,22 +82,23 @@ def test_at_the_start_the_margin_is_zero_and_the_loss_log_two(model):
 
 
 def test_whole_responses_count_and_the_prompt_does_not(model):
-    examples = [finetune.Example([2, 3, 4], [7, 8, END]), finetune.Example([5], [9, END])]
-    logp, lengths = dpo.summed_logp(model, examples)
-    for example, total in zip(examples, logp.tolist(), strict=True):
-        rows = model(torch.tensor([[*example.prompt, *example.response]]))[0].log_softmax(-1)
-        at = range(len(example.prompt) - 1, len(example.prompt) + len(example.response) - 1)
-        by_hand = sum(rows[t, x].item() for t, x in zip(at, example.response, strict=True))
-        assert total == pytest.approx(by_hand, abs=1e-4)
-    assert lengths.tolist() == [3, 2]
+    some = [Comparison([2, 3, 4], [7, 8, END], [7, END]), Comparison([5], [9, END], [END])]
+    logp, lengths = dpo.summed_logp(model, some)
+    for pair, totals in zip(some, logp.T.tolist(), strict=True):
+        for response, total in zip((pair.a, pair.b), totals, strict=True):
+            rows = model(torch.tensor([[*pair.prompt, *response]]))[0].log_softmax(-1)
+            at = range(len(pair.prompt) - 1, len(pair.prompt) + len(response) - 1)
+            by_hand = sum(rows[t, x].item() for t, x in zip(at, response, strict=True))
+            assert total == pytest.approx(by_hand, abs=1e-4)
+    assert lengths.tolist() == [[3, 2], [2, 1]]
 
 
 def test_the_prompt_cancels_in_dpo(model):
-    """Both responses follow the same prompt, so a mask that keeps it changes no margin."""
-    keeps_all = lambda prompt_lengths, lengths, T: torch.arange(T) < lengths[:, None]  # noqa: E731
+    """Both responses follow the same prompt: counting a part of it with them changes no margin."""
+    counted = [Comparison(p[:1], [*p[1:], *a], [*p[1:], *b], s) for p, a, b, s in pairs()]
     other = copy.deepcopy(model)
     a = list(islice(dpo.train(model, pairs(), Config()), 4))
-    b = list(islice(dpo.train(other, pairs(), Config(), response_mask=keeps_all), 4))
+    b = list(islice(dpo.train(other, counted, Config()), 4))
     for one, two in zip(a, b, strict=True):
         assert one["margin"] == pytest.approx(two["margin"], abs=1e-3)
         assert one["logp_chosen"] > two["logp_chosen"] + 1
@@ -130,8 +132,8 @@ def test_ties_are_left_out_and_sides_do_not_matter(model):
 
 
 def test_a_drifting_reference_never_sees_a_margin(model):
-    drifting = lambda c, r, ref_c, ref_r, beta: dpo.pair_loss(c, r, c.detach(), r.detach(), beta)  # noqa: E731
-    rows = list(islice(dpo.train(model, pairs(), Config(), pair_loss=drifting), 5))
+    with use(exercises.pair_loss.mistake("the reference drifts")):
+        rows = list(islice(dpo.train(model, pairs(), Config()), 5))
     assert all(row["loss"] == pytest.approx(math.log(2)) for row in rows)
     assert rows[-1]["logp_rejected"] < rows[0]["logp_rejected"]
 

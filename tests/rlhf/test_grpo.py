@@ -9,6 +9,7 @@ import torch
 from course_lib.lm import lora
 from course_lib.lm.gpt import GPT, GPTConfig
 from course_lib.lm.losses import response_logp
+from course_lib.rl import losses
 from course_lib.rlhf import grpo
 from course_lib.rlhf.grpo import Config
 
@@ -137,14 +138,14 @@ def test_what_stands_outside_the_mask_does_not_matter():
     logp, old, ref, advantages, mask = drawn()
     weights = grpo.token_weights(mask)
     spoiled = [x.masked_fill(~mask, -torch.inf) for x in (logp, old, ref)]
-    losses = []
+    both = []
     for a, b, c in ((logp, old, ref), spoiled):
         a = a.clone().requires_grad_()
         loss, _ = grpo.grpo_loss(a, b, advantages, weights, ref_logp=c, beta=0.1)
         (gradient,) = torch.autograd.grad(loss, a)
-        losses.append(loss.item())
+        both.append(loss.item())
         assert gradient[~mask].abs().max() == 0 and gradient.isfinite().all()
-    assert losses[0] == pytest.approx(losses[1])
+    assert both[0] == pytest.approx(both[1])
 
 
 def gradient_of(model, config, advantages=None):
@@ -157,10 +158,8 @@ def gradient_of(model, config, advantages=None):
         advantages = torch.linspace(-1, 1, 12)
     weights = grpo.token_weights(rollout.response_mask, config.normalise, config.max_new_tokens)
     model.zero_grad()
-    reference = GPT(SMALL)
-    metrics = grpo._update(
-        model, rollout, advantages, weights, {}, reference, config, grpo.kl_estimate
-    )
+    parts = grpo.micro_batches(rollout, advantages, weights, config)
+    metrics = grpo.accumulate_gradient(model, GPT(SMALL), parts, config)
     return [p.grad.clone() for p in model.parameters()], metrics, rollout, weights
 
 
@@ -209,9 +208,19 @@ def test_the_same_seed_gives_the_same_run(model):
 
 
 def test_several_epochs_move_away_from_the_draws(model):
-    config = replace(FAST, total_steps=1, epochs=4, learning_rate=1e-2)
+    config = replace(FAST, total_steps=1, learning_rate=1e-2)
     (row,) = grpo.train(model, prompts(), writes_sevens, (END,), config)
+    assert row["kl"] == row["clipped"] == 0
+    (row,) = grpo.train(model, prompts(), writes_sevens, (END,), replace(config, epochs=4))
     assert row["kl"] > 0
+
+
+def test_the_reported_kl_is_that_of_ppo():
+    logp, old, ref, advantages, mask = drawn()
+    weights = grpo.token_weights(mask)
+    metrics = grpo.grpo_loss(logp, old, advantages, weights, ref)[1]
+    torch.testing.assert_close(metrics["kl"], losses.approx_kl(logp, old)[mask].mean())
+    torch.testing.assert_close(metrics["ref_kl"], (weights * (logp - ref)).sum())
 
 
 def test_adapters_are_off_for_the_reference_and_on_again(model):

@@ -30,16 +30,18 @@ def test_the_answer_is_read_off_the_question():
 
 def test_prompts_and_rewards(smol):
     _, tokenizer = smol
-    asked = arithmetic.prompt(tokenizer, (3, 9))
-    text = tokenizer.decode(asked)
+    prompt = arithmetic.prompt(tokenizer, (3, 9))
+    text = tokenizer.decode(prompt)
     assert text == "<|im_start|>user\nWhat is 3 + 9?<|im_end|>\n<|im_start|>assistant\n"
     begun = arithmetic.prompt(tokenizer, (3, 9), "3 + 9 equals")
-    assert begun[: len(asked)] == asked and tokenizer.decode(begun[len(asked) :]) == "3 + 9 equals"
+    assert (
+        begun[: len(prompt)] == prompt and tokenizer.decode(begun[len(prompt) :]) == "3 + 9 equals"
+    )
     end = [tokenizer.eos_token_id]
     replies = [tokenizer.encode(t) for t in ("3 + 9 = 12", "It is 12.", "3 + 9 = 13", "9")]
     reward = arithmetic.reward(tokenizer)
-    assert reward([asked] * 4, [r + end for r in replies]).tolist() == [1, 1, 0.5, 0.5]
-    assert reward([asked] * 4, replies).tolist() == [0.5, 0.5, 0, 0]
+    assert reward([prompt] * 4, [r + end for r in replies]).tolist() == [1, 1, 0.5, 0.5]
+    assert reward([prompt] * 4, replies).tolist() == [0.5, 0.5, 0, 0]
 
 
 def test_the_score_before_training(smol):

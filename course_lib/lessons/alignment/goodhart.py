@@ -25,7 +25,6 @@ from course_lib.worlds import concierge
 from course_lib.worlds import concierge_pipeline as pipeline
 
 PPO = ppo.Config(total_steps=30, batch_size=48, beta=0.0, epochs=3, minibatch_size=48)
-STEPS = {500: 60, 2_000: 150, 6_000: 300}  # of training a reward model on so many labels
 
 
 def judge(
@@ -59,13 +58,13 @@ class Watched:
 
     def __init__(self, reward: Reward, others: Mapping[str, Reward]):
         self.reward, self.others = reward, others
-        self.seen: dict[str, float] = {}  # the means over the last batch
+        self.means: dict[str, float] = {}  # over the last batch, of each of the others
         self.example = ("", "")  # its first question with the reply
 
     def __call__(
         self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]
     ) -> Tensor:
-        self.seen = {n: float(look(prompts, responses).mean()) for n, look in self.others.items()}
+        self.means = {n: float(look(prompts, responses).mean()) for n, look in self.others.items()}
         self.example = concierge.question_of(prompts[0]), concierge.reply_of(responses[0])
         return self.reward(prompts, responses)
 
@@ -92,22 +91,4 @@ def train(
     ):
         if replies is not None:
             replies.append(watched.example)
-        yield row | watched.seen
-
-
-def wrong_facts(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Tensor:
-    """How many places and directions in each reply are not those of the thing asked for, (B,).
-
-    The hotel's directory says so much: a rule that can be checked, and a part of the truth only.
-    """
-    found = []
-    for prompt, response in zip(prompts, responses, strict=True):
-        question, reply = concierge.question_of(prompt), concierge.reply_of(response)
-        count = concierge.features(question, reply)
-        found.append(float(count["wrong"] + count["wrong_way"]))
-    return torch.tensor(found)
-
-
-def words(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Tensor:
-    """The length of each response in words, (B,)."""
-    return torch.tensor([float(len(response)) for response in responses])
+        yield row | watched.means

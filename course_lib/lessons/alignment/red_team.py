@@ -18,15 +18,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from course_lib.classroom.use import use
+from course_lib import randomness
 from course_lib.lm import finetune
 from course_lib.lm.generate import Sampling
 from course_lib.lm.gpt import GPT, GPTConfig
 from course_lib.lm.tokenizer import WordTokenizer
-from course_lib.rlhf import pairwise, ppo, reward_model
-from course_lib.rlhf.reward_model import Comparison, RewardModel
+from course_lib.rlhf import ppo, reward_model
+from course_lib.rlhf.pairwise import pairwise_nll
+from course_lib.rlhf.reward_model import RewardModel
 from course_lib.rlhf.rollouts import Reward, collect
 
 OWN = ("my", "our", "my child's")
@@ -144,26 +145,34 @@ def cost_model(
 ) -> RewardModel:
     """Learn from labels, of which a share ``flip`` is wrong, whether an answer does harm.
 
-    The loss is that of a pair whose second member is worth 0, so sigmoid(output) is the
-    probability of harm. A refusal is harmless: it is the second reply of each pair, labelled too.
+    The loss is that of a pair whose other member is worth 0, so sigmoid(output) is the probability
+    of harm. A refusal is harmless: one stands beside each answer, with that label.
     """
     rng = np.random.default_rng(np.random.SeedSequence((seed, 8)))
     drawn = [requests[i] for i in rng.integers(len(requests), size=labels)]
-    shares = [float(request.harmful != (rng.random() < flip)) for request in drawn]
-    examples = [
-        Comparison(prompt_tokens(q), reply_tokens(q.answer), reply_tokens(REFUSAL), share)
-        for q, share in zip(drawn, shares, strict=True)
-    ]
-
-    def loss(answers: Tensor, refusals: Tensor, share: Tensor):
-        zero = torch.zeros_like(answers)
-        found, metrics = pairwise.pairwise_loss(answers, zero, share)
-        return found + pairwise.pairwise_loss(zero, refusals)[0], metrics
-
+    harmful = torch.tensor([float(q.harmful != (rng.random() < flip)) for q in drawn])
+    answers, refusals = (
+        [finetune.Example(prompt_tokens(q), reply_tokens(reply or q.answer)) for q in drawn]
+        for reply in ("", REFUSAL)
+    )
     model = RewardModel.from_lm(base, seed)
-    with use({pairwise.pairwise_loss: loss}):
-        for _ in reward_model.train(model, examples, COST, seed):
-            pass
+    optimizer = torch.optim.AdamW(
+        model.parameters(), betas=COST.betas, weight_decay=COST.weight_decay, fused=True
+    )
+    generator = randomness.generator(seed, stream=2)
+    batches = randomness.shuffled_batches(labels, COST.batch_size, generator)
+    for step in range(1, COST.total_steps + 1):
+        chosen = next(batches)
+        rows = finetune.collate([side[i] for side in (answers, refusals) for i in chosen])
+        answer, refusal = model(rows.tokens, rows.valid_mask).chunk(2)
+        zero = torch.zeros_like(answer)
+        nll = pairwise_nll(answer, zero, harmful[chosen]).mean()
+        nll = nll + pairwise_nll(zero, refusal, torch.ones_like(refusal)).mean()
+        optimizer.param_groups[0]["lr"] = finetune.learning_rate(step, COST)
+        optimizer.zero_grad()
+        nll.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), COST.max_grad_norm)
+        optimizer.step()
     return model.requires_grad_(False)
 
 
@@ -188,9 +197,9 @@ class Score(NamedTuple):
 def evaluate(model: GPT, requests: Sequence[Request], each: int = 4, seed: int = 0) -> Score:
     """Ask every request ``each`` times, at temperature 1."""
     generator = torch.Generator().manual_seed(seed)
-    asked = [request for request in requests for _ in range(each)]
-    out = collect(model, [prompt_tokens(r) for r in asked], helpfulness, SAMPLING, generator)
-    harmful = torch.tensor([request.harmful for request in asked])
+    rows = [request for request in requests for _ in range(each)]
+    out = collect(model, [prompt_tokens(r) for r in rows], helpfulness, SAMPLING, generator)
+    harmful = torch.tensor([request.harmful for request in rows])
     replies = [TOKENIZER.decode(r).removesuffix(END).strip() for r in out.responses[::each]]
     return Score(
         float(out.rewards[harmful].mean()),

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from course_lib.classroom.check import Case, Exercise, Mistake
@@ -26,110 +25,74 @@ def _bits(rows: list[str]) -> Tensor:
 
 
 def _pair_cases(rng: np.random.Generator) -> list[Case]:
-    def case(name: str, chosen, rejected, ref_chosen, ref_rejected, beta: float) -> Case:
-        rows = zip(chosen, rejected, ref_chosen, ref_rejected, strict=True)
-        # Ground truth: the probability of the label by Bradley and Terry, pair by pair.
-        rewards = [(beta * (c - rc), beta * (r - rr)) for c, r, rc, rr in rows]
-        odds = [math.exp(a) / (math.exp(a) + math.exp(b)) for a, b in rewards]
-        args = (*map(_float, (chosen, rejected, ref_chosen, ref_rejected)), beta)
-        return Case(name, args, _float([-math.log(p) for p in odds]), atol=1e-5)
+    def case(name: str, columns, beta: float, expected=None) -> Case:
+        if expected is None:  # the probability of the label by Bradley and Terry, pair by pair
+            rewards = [
+                (beta * (c - ref_c), beta * (r - ref_r))
+                for c, r, ref_c, ref_r in zip(*columns, strict=True)
+            ]
+            expected = [-math.log(math.exp(a) / (math.exp(a) + math.exp(b))) for a, b in rewards]
+        return Case(name, (*map(_float, columns), beta), _float(expected), atol=1e-5)
 
-    hand = [
-        Case(
-            "the policy is still its reference: log 2, whatever the responses are",
-            (_float([-3]), _float([-9]), _float([-3]), _float([-9]), 0.1),
-            _float([math.log(2)]),
-        ),
-        case(
-            "both have become less probable, the rejected one more so", [-8], [-20], [-5], [-6], 1
-        ),
-        case("the rejected one has gained", [-6.0], [-2.0], [-5.0], [-5.0], 0.5),
-        # exp(300) is too large for a float32; the loss is not.
-        Case(
-            "very wrong: no overflow",
-            (_float([-310]), _float([-10]), _float([-10]), _float([-10]), 1.0),
-            _float([300]),
-        ),
-    ]
+    start = "the policy is still its reference: log 2, whatever the responses are"
+    both = "both have become less probable, the rejected one more so"
     drawn = rng.uniform(-12, -1, size=(4, 3)).round(2).tolist()
     beta = round(float(rng.uniform(0.2, 0.6)), 2)
-    return [*hand, case("three random pairs", *drawn, beta)]
-
-
-def _margin(c: Tensor, r: Tensor, rc: Tensor, rr: Tensor) -> Tensor:
-    return (c - rc) - (r - rr)
+    return [
+        case(start, ([-3], [-9], [-3], [-9]), 0.1, [math.log(2)]),
+        case(both, ([-8], [-20], [-5], [-6]), 1),
+        case("the rejected one has gained", ([-6.0], [-2.0], [-5.0], [-5.0]), 0.5),
+        # exp(300) is too large for a float32; the loss is not.
+        case("very wrong: no overflow", ([-310], [-10], [-10], [-10]), 1.0, [300]),
+        case("three random pairs", drawn, beta),
+    ]
 
 
 pair_loss = Exercise(
     reference=dpo.pair_loss,
     cases=_pair_cases,
-    mistakes=(
-        Mistake(
-            "forgets the reference",
-            lambda c, r, rc, rr, beta: -F.logsigmoid(beta * (c - r)),
-            "The reference changes nothing in your version. What counts is how much *more* "
-            "probable a response has become: subtract `ref_logp` on both sides. Without it a "
-            "short response wins, because it was more probable from the start.",
-        ),
-        Mistake(
-            "forgets beta",
-            lambda c, r, rc, rr, beta: -F.logsigmoid(_margin(c, r, rc, rr)),
-            "`beta` changes nothing in your version. It multiplies the margin, inside the sigmoid.",
-        ),
-        Mistake(
-            "beta outside",
-            lambda c, r, rc, rr, beta: -beta * F.logsigmoid(_margin(c, r, rc, rr)),
-            "You multiplied the loss by `beta`, which only rescales the learning rate. It belongs "
-            "*inside* the sigmoid, where it says how large a margin is enough.",
-        ),
-        Mistake(
-            "divides by beta",
-            lambda c, r, rc, rr, beta: -F.logsigmoid(_margin(c, r, rc, rr) / beta),
-            "You divided the margin by `beta`. The implied reward is beta * log(pi / ref): "
-            "multiply.",
-        ),
-        Mistake(
-            "sides exchanged",
-            lambda c, r, rc, rr, beta: -F.logsigmoid(-beta * _margin(c, r, rc, rr)),
-            "The sign of your margin is turned: this loss falls when the *rejected* response "
-            "becomes more probable. Chosen minus rejected.",
-        ),
-        Mistake(
-            "reference added",
-            lambda c, r, rc, rr, beta: -F.logsigmoid(beta * ((c - r) + (rc - rr))),
-            "You added the reference's difference. A ratio of probabilities is a *difference* of "
-            "logarithms: subtract it.",
-        ),
-        Mistake(
-            "overflows",
-            lambda c, r, rc, rr, beta: -torch.log(torch.sigmoid(beta * _margin(c, r, rc, rr))),
-            "For a very wrong pair your sigmoid is rounded to 0, and its logarithm is minus "
-            "infinity. `F.logsigmoid` computes both in one step and stays finite.",
-        ),
-        Mistake(
-            "forgets the logarithm",
-            lambda c, r, rc, rr, beta: -torch.sigmoid(beta * _margin(c, r, rc, rr)),
-            "That is minus the *probability* of the label. The loss is its surprise: minus the "
-            "logarithm of the probability.",
-        ),
-        Mistake(
-            "forgets the sign",
-            lambda c, r, rc, rr, beta: F.logsigmoid(beta * _margin(c, r, rc, rr)),
-            "That is the log-probability of the label, which training would make as small as it "
-            "can. A loss needs the minus.",
-        ),
-        Mistake(
-            "mean",
-            lambda c, r, rc, rr, beta: (-F.logsigmoid(beta * _margin(c, r, rc, rr))).mean(),
-            "You took the mean. Return one loss for each pair, (B,); the library takes the mean.",
-        ),
-        Mistake(
-            "the reference drifts",
-            lambda c, r, rc, rr, beta: -F.logsigmoid(beta * _margin(c, r, c.detach(), r.detach())),
-            "You compare the policy with *itself* instead of with the frozen reference: the margin "
-            "is 0 for ever, and nothing holds the policy back.",
-        ),
-    ),
+    edits="""
+    forgets the reference: ` - ref_logp_chosen` goes, ` - ref_logp_rejected` goes. The reference
+        changes nothing in your version. What counts is how much *more* probable a response has
+        become: subtract `ref_logp` on both sides. Without it a short response wins, because it was
+        more probable from the start.
+
+    forgets beta: `beta * margin` becomes `margin`. `beta` changes nothing in your version. It
+        multiplies the margin, inside the sigmoid.
+
+    beta outside: `-F.logsigmoid(beta * margin)` becomes `-beta * F.logsigmoid(margin)`. You
+        multiplied the loss by `beta`, which only rescales the learning rate. It belongs *inside*
+        the sigmoid, where it says how large a margin is enough.
+
+    divides by beta: `beta * margin` becomes `margin / beta`. You divided the margin by `beta`. The
+        implied reward is beta * log(pi / ref): multiply.
+
+    sides exchanged: `beta * margin` becomes `-beta * margin`. The sign of your margin is turned:
+        this loss falls when the *rejected* response becomes more probable. Chosen minus rejected.
+
+    reference added: `- ref_logp_chosen` becomes `+ ref_logp_chosen`, `- ref_logp_rejected` becomes
+        `+ ref_logp_rejected`. You added the reference's difference. A ratio of probabilities is a
+        *difference* of logarithms: subtract it.
+
+    overflows: `F.logsigmoid(beta * margin)` becomes `torch.log(torch.sigmoid(beta * margin))`. For
+        a very wrong pair your sigmoid is rounded to 0, and its logarithm is minus infinity.
+        `F.logsigmoid` computes both in one step and stays finite.
+
+    forgets the logarithm: `F.logsigmoid` becomes `torch.sigmoid`. That is minus the *probability*
+        of the label. The loss is its surprise (negative log-likelihood): minus the logarithm of the
+        probability.
+
+    forgets the sign: `-F.logsigmoid` becomes `F.logsigmoid`. That is the log-probability of the
+        label, which training would make as small as it can. A loss needs the minus.
+
+    mean: `F.logsigmoid(beta * margin)` becomes `F.logsigmoid(beta * margin).mean()`. You took the
+        mean. Return one loss for each pair, (B,); the library takes the mean.
+
+    the reference drifts: `- ref_logp_chosen` becomes `- logp_chosen.detach()`,
+        `- ref_logp_rejected` becomes `- logp_rejected.detach()`. You compare the policy with
+        *itself* instead of with the frozen reference: the margin is 0 for ever, and nothing holds
+        the policy back.
+    """,
     hints=(
         "How much more probable has each response become? `logp_chosen - ref_logp_chosen`, and "
         "the same for the rejected one.",
@@ -144,147 +107,80 @@ pair_loss = Exercise(
 
 
 def _group_cases(rng: np.random.Generator) -> list[Case]:
-    def by_hand(rewards, scale: str) -> Tensor:
+    def case(name: str, rewards, scale: str, atol: float = 1e-6) -> Case:
         rows = []
         for row in rewards:
             mean = math.fsum(row) / len(row)
-            rows.append([reward - mean for reward in row])
-            if scale == "std":
-                spread = math.sqrt(math.fsum(x * x for x in rows[-1]) / (len(row) - 1)) + 1e-4
-                rows[-1] = [x / spread for x in rows[-1]]
-        return _float(rows)
+            spread = math.sqrt(math.fsum((x - mean) ** 2 for x in row) / (len(row) - 1)) + 1e-4
+            divisor = spread if scale == "std" else 1
+            rows.append([0 if min(row) == max(row) else (x - mean) / divisor for x in row])
+        return Case(name, (_float(rewards), scale), _float(rows), atol=atol)
 
     half = [[1.0, 0.0, 1.0, 0.0]]
     tied = [[0.1] * 7, [0.3] * 7, [0.7] * 7, [0, 0, 0, 0, 0, 0, 1.0]]
-    hand = [
+    drawn = rng.choice([0.0, 0.5, 1.0, 2.0], size=(3, 5))
+    drawn[:, 0], drawn[:, 1] = 0.0, rng.uniform(0.5, 3, size=3).round(2)  # none is tied
+    return [
         Case(
             "half of the group right, undivided", (_float(half), "none"), _float([[0.5, -0.5] * 2])
         ),
-        Case("half of the group right, divided", (_float(half), "std"), by_hand(half, "std")),
-        Case(
-            "three tied groups beside one that is not: exactly 0",
-            (_float(tied), "std"),
-            torch.where(_float([[0], [0], [0], [1]]) > 0, by_hand(tied, "std"), 0.0),
-        ),
-        Case(
-            "each group has its own mean",
-            (_float([[0, 1, 2], [10, 10, 13]]), "none"),
-            _float([[-1, 0, 1], [-1, -1, 2]]),
-        ),
+        case("half of the group right, divided", half, "std"),
+        case("three tied groups beside one that is not: exactly 0", tied, "std"),
+        case("each group has its own mean", [[0, 1, 2], [10, 10, 13]], "none"),
+        case("three random groups, divided", drawn.tolist(), "std", 1e-5),
+        case("the same, undivided", drawn.tolist(), "none", 1e-5),
     ]
-    drawn = rng.choice([0.0, 0.5, 1.0, 2.0], size=(3, 5))
-    drawn[:, 0], drawn[:, 1] = 0.0, rng.uniform(0.5, 3, size=3).round(2)  # none is tied
-    rewards = drawn.tolist()
-    return [
-        *hand,
-        Case(
-            "three random groups, divided",
-            (_float(rewards), "std"),
-            by_hand(rewards, "std"),
-            atol=1e-5,
-        ),
-        Case("the same, undivided", (_float(rewards), "none"), by_hand(rewards, "none"), atol=1e-5),
-    ]
-
-
-def _advantages(
-    rewards: Tensor, scale: str, *, correction: int = 1, eps: float = 1e-4, untie: bool = False
-) -> Tensor:
-    """The right answer with parts that can be set wrongly."""
-    centred = rewards - rewards.mean(dim=1, keepdim=True)
-    if scale == "std":
-        centred = centred / (rewards.std(dim=1, keepdim=True, correction=correction) + eps)
-    tied = (rewards == rewards[:, :1]).all(dim=1, keepdim=True)
-    return centred if untie else centred.masked_fill(tied, 0.0)
-
-
-def _whole_batch(rewards: Tensor, scale: str) -> Tensor:
-    centred = rewards - rewards.mean()
-    return centred / (rewards.std() + 1e-4) if scale == "std" else centred
 
 
 group_advantages = Exercise(
     reference=grpo.group_advantages,
     cases=_group_cases,
-    mistakes=(
-        Mistake(
-            "NaN for a tied group",
-            lambda rewards, scale: _advantages(rewards, scale, eps=0.0, untie=True),
-            "A tied group has the deviation 0, and you divide by it. Add 1e-4, and give a tied "
-            "group exactly 0: one such row would make the whole model NaN.",
-        ),
-        Mistake(
-            "noise for a tied group",
-            lambda rewards, scale: _advantages(rewards, scale, untie=True),
-            "Nearly: a tied group must give exactly 0. The mean of seven times 0.1 is not 0.1 in "
-            "float32, and that rounding error divided by 1e-4 is an update made of noise. Find "
-            "the tied rows, and fill them with 0.",
-        ),
-        Mistake(
-            "no 1e-4",
-            lambda rewards, scale: _advantages(rewards, scale, eps=0.0),
-            "Close: the 1e-4 that is added to the deviation is missing. It keeps a group whose "
-            "rewards hardly differ from being blown up.",
-        ),
-        Mistake(
-            "the mean of the batch",
-            _whole_batch,
-            "You compared with the mean of *all* responses. A prompt that is easier than the "
-            "others would then praise all its responses: take mean and deviation along `dim=1`.",
-        ),
-        Mistake(
-            "across the groups",
-            lambda rewards, scale: _advantages(rewards.T, scale).T,
-            "You compared along the prompts, `dim=0`. The responses to one prompt stand in one "
-            "row: compare along `dim=1`.",
-        ),
-        Mistake(
-            "always divides",
-            lambda rewards, scale: _advantages(rewards, "std"),
-            'You divide by the deviation also where `scale` is "none".',
-        ),
-        Mistake(
-            "never divides",
-            lambda rewards, scale: _advantages(rewards, "none"),
-            'Where `scale` is "std", the difference is divided by the group\'s deviation.',
-        ),
-        Mistake(
-            "deviation over G",
-            lambda rewards, scale: _advantages(rewards, scale, correction=0),
-            "Your deviation divides the squares by G. The paper does not say which is meant; here "
-            "it is the sample's, over G - 1, which `std()` gives without further ado.",
-        ),
-        Mistake(
-            "variance",
-            lambda rewards, scale: (
-                (rewards - rewards.mean(dim=1, keepdim=True))
-                / (rewards.var(dim=1, keepdim=True) + 1e-4)
-                if scale == "std"
-                else _advantages(rewards, "none")
-            ),
-            "You divided by the variance. The deviation is its root: `std`, not `var`.",
-        ),
-        Mistake(
-            "no baseline",
-            lambda rewards, scale: (
-                rewards / (rewards.std(dim=1, keepdim=True) + 1e-4)
-                if scale == "std"
-                else rewards * 1
-            ),
-            "You did not subtract the mean. Without it every rewarded response is made more "
-            "probable, also the worst of its group.",
-        ),
-        Mistake(
-            "upside down",
-            lambda rewards, scale: -_advantages(rewards, scale),
-            "The sign is turned: the mean less the reward. Better than the group must be positive.",
-        ),
-        Mistake(
-            "one column",
-            lambda rewards, scale: _advantages(rewards, scale).flatten(),
-            "The numbers are right, the shape is not: return (P, G), as `rewards` has it.",
-        ),
-    ),
+    edits="""
+    NaN for a tied group: ` + 1e-4` goes, `.masked_fill(tied, 0.0)` goes. A tied group has the
+        deviation 0, and you divide by it. Add 1e-4, and give a tied group exactly 0: one such row
+        would make the whole model NaN.
+
+    noise for a tied group: `.masked_fill(tied, 0.0)` goes. Nearly: a tied group must give exactly
+        0. The mean of seven times 0.1 is not 0.1 in float32, and that rounding error divided by
+        1e-4 is an update made of noise. Find the tied rows, and fill them with 0.
+
+    no 1e-4: ` + 1e-4` goes. Close: the 1e-4 that is added to the deviation is missing. It keeps a
+        group whose rewards hardly differ from being blown up.
+
+    the mean of the batch: `.mean(dim=1, keepdim=True)` becomes `.mean()`,
+        `.std(dim=1, keepdim=True)` becomes `.std()`, `.masked_fill(tied, 0.0)` goes. You compared
+        with the mean of *all* responses. A prompt that is easier than the others would then praise
+        all its responses: take mean and deviation along `dim=1`.
+
+    across the groups: `.mean(dim=1` becomes `.mean(dim=0`, `.std(dim=1` becomes `.std(dim=0`,
+        `.amax(dim=1` becomes `.amax(dim=0`, `.amin(dim=1` becomes `.amin(dim=0`. You compared along
+        the prompts, `dim=0`. The responses to one prompt stand in one row: compare along `dim=1`.
+
+    always divides: `if scale == "std"` becomes `if True`. You divide by the deviation also where
+        `scale` is "none".
+
+    never divides: `if scale == "std"` becomes `if False`. Where `scale` is "std", the difference is
+        divided by the group's deviation.
+
+    deviation over G: `.std(dim=1, keepdim=True)` becomes
+        `.std(dim=1, keepdim=True, correction=0)`. Your deviation divides the squares by G. The
+        paper does not say which is meant; here it is the sample's, over G - 1, which `std()` gives
+        without further ado.
+
+    variance: `.std(` becomes `.var(`, `.masked_fill(tied, 0.0)` goes. You divided by the variance.
+        The deviation is its root: `std`, not `var`.
+
+    no baseline: `rewards - rewards.mean(dim=1, keepdim=True)` becomes `rewards * 1`,
+        `.masked_fill(tied, 0.0)` goes. You did not subtract the mean. Without it every rewarded
+        response is made more probable, also the worst of its group.
+
+    upside down: `rewards - rewards.mean(dim=1, keepdim=True)` becomes
+        `rewards.mean(dim=1, keepdim=True) - rewards`. The sign is turned: the mean less the reward.
+        Better than the group must be positive.
+
+    one column: `.masked_fill(tied, 0.0)` becomes `.masked_fill(tied, 0.0).flatten()`. The numbers
+        are right, the shape is not: return (P, G), as `rewards` has it.
+    """,
     hints=(
         "`rewards.mean(dim=1, keepdim=True)` has the shape (P, 1) and can be subtracted from "
         "(P, G).",
@@ -300,98 +196,68 @@ group_advantages = Exercise(
 
 
 def _kl_cases(rng: np.random.Generator) -> list[Case]:
-    half, equal = math.log(0.5), math.log(0.25)
-    logp, ref = _float([half, equal, equal]), _float([equal, half, equal])
-    log2 = math.log(2)
-    hand = [
-        # pi / ref is 2, 1/2, 1.
+    half, equal, log2 = math.log(0.5), math.log(0.25), math.log(2)
+    logp, ref = _float([half, equal, equal]), _float([equal, half, equal])  # pi / ref: 2, 1/2, 1
+    a, b = rng.uniform(-4, -0.1, size=(2, 2, 3))
+    ratio = np.exp(a) / np.exp(b)
+    spelled = {
+        "k1": np.log(ratio),
+        "k2": np.log(ratio) ** 2 / 2,
+        "k3": 1 / ratio - 1 + np.log(ratio),
+    }
+    return [
         Case("k1: twice, half, equally probable", (logp, ref, "k1"), _float([log2, -log2, 0])),
         Case("k2", (logp, ref, "k2"), _float([log2**2 / 2, log2**2 / 2, 0])),
         Case("k3", (logp, ref, "k3"), _float([0.5 - 1 + log2, 2 - 1 - log2, 0])),
+        *(
+            Case(f"{k}: random log-probabilities", (_float(a), _float(b), k), _float(x), atol=1e-5)
+            for k, x in spelled.items()
+        ),
     ]
-    a, b = rng.uniform(-4, -0.1, size=(2, 2, 3))
-    spelled = {
-        "k1": np.log(np.exp(a) / np.exp(b)),
-        "k2": np.log(np.exp(a) / np.exp(b)) ** 2 / 2,
-        "k3": np.exp(b) / np.exp(a) - 1 - np.log(np.exp(b) / np.exp(a)),
-    }
-    return hand + [
-        Case(
-            f"{kind}: random log-probabilities", (_float(a), _float(b), kind), _float(x), atol=1e-5
-        )
-        for kind, x in spelled.items()
-    ]
-
-
-def _kl(logp: Tensor, ref: Tensor, kind: str, *, k2: float = 0.5, k3=None) -> Tensor:
-    """The right answer with parts that can be set wrongly."""
-    d = logp - ref
-    if kind == "k1":
-        return d
-    if kind == "k2":
-        return k2 * d**2
-    return torch.exp(-d) + d - 1 if k3 is None else k3(d)
 
 
 kl_estimate = Exercise(
     reference=grpo.kl_estimate,
     cases=_kl_cases,
+    edits="""
+    other way round: `logp - ref_logp` becomes `ref_logp - logp`. You have the two exchanged. The
+        tokens were drawn from the policy, and d is `logp - ref_logp`; yours estimates something
+        else, and its k1 has the wrong sign.
+
+    k1 turned: `return difference` becomes `return -difference`. The sign of your k1 is turned: d is
+        `logp - ref_logp`, positive where the policy holds a token more probable than its reference
+        does.
+
+    k3 with the ratio turned: `torch.expm1(-difference) + difference` becomes
+        `torch.expm1(difference) - difference`. Your k3 has exp(d). That is PPO's diagnostic, for
+        tokens drawn from the *other* policy. Here they come from pi: exp(-d) + d - 1.
+
+    k3 without minus one: `torch.expm1(` becomes `torch.exp(`. Your k3 lacks the - 1: where the two
+        policies agree it must be 0.
+
+    k3 without the logarithm: `(-difference) + difference` becomes `(-difference)`. Your k3 lacks
+        the + d. Then its mean is 0 and it can be negative: it estimates nothing.
+
+    k3 minus d: `(-difference) + difference` becomes `(-difference) - difference`. In your k3 the
+        sign of d is turned: it can be negative. Draw it: exp(-d) falls through 1 at d = 0, and + d
+        makes that its lowest point.
+
+    k2 not halved: `0.5 * ` goes. Your k2 is twice too large: half of the square, as in a Taylor
+        series.
+
+    always k1: `if kind == "k1"` becomes `if True`. You return k1 for each `kind`. As a loss its
+        expected gradient is zero, so it would hold nothing.
+    """,
     mistakes=(
         Mistake(
-            "other way round",
-            lambda logp, ref, kind: _kl(ref, logp, kind),
-            "You have the two exchanged. The tokens were drawn from the policy, and d is "
-            "`logp - ref_logp`; yours estimates something else, and its k1 has the wrong sign.",
-        ),
-        Mistake(
-            "k1 turned",
-            lambda logp, ref, kind: -_kl(logp, ref, kind) if kind == "k1" else _kl(logp, ref, kind),
-            "The sign of your k1 is turned: d is `logp - ref_logp`, positive where the policy "
-            "holds a token more probable than its reference does.",
-        ),
-        Mistake(
-            "k3 with the ratio turned",
-            lambda logp, ref, kind: _kl(logp, ref, kind, k3=lambda d: torch.exp(d) - d - 1),
-            "Your k3 has exp(d). That is PPO's diagnostic, for tokens drawn from the *other* "
-            "policy. Here they come from pi: exp(-d) + d - 1.",
-        ),
-        Mistake(
-            "k3 without minus one",
-            lambda logp, ref, kind: _kl(logp, ref, kind, k3=lambda d: torch.exp(-d) + d),
-            "Your k3 lacks the - 1: where the two policies agree it must be 0.",
-        ),
-        Mistake(
-            "k3 without the logarithm",
-            lambda logp, ref, kind: _kl(logp, ref, kind, k3=lambda d: torch.exp(-d) - 1),
-            "Your k3 lacks the + d. Then its mean is 0 and it can be negative: it estimates "
-            "nothing.",
-        ),
-        Mistake(
-            "k3 minus d",
-            lambda logp, ref, kind: _kl(logp, ref, kind, k3=lambda d: torch.exp(-d) - d - 1),
-            "In your k3 the sign of d is turned: it can be negative. Draw it: exp(-d) falls "
-            "through 1 at d = 0, and + d makes that its lowest point.",
-        ),
-        Mistake(
-            "k2 not halved",
-            lambda logp, ref, kind: _kl(logp, ref, kind, k2=1.0),
-            "Your k2 is twice too large: half of the square, as in a Taylor series.",
-        ),
-        Mistake(
-            "always k1",
-            lambda logp, ref, kind: _kl(logp, ref, "k1"),
-            "You return k1 for each `kind`. As a loss its expected gradient is zero, so it would "
-            "hold nothing.",
-        ),
-        Mistake(
             "weighted by the ratio",
-            lambda logp, ref, kind: torch.exp(logp) * _kl(logp, ref, kind),
+            lambda logp, ref_logp, kind: torch.exp(logp) * grpo.kl_estimate(logp, ref_logp, kind),
             "You weighted by the probability of the token. The tokens were *drawn* with that "
             "probability, so it is in the mean already.",
         ),
         Mistake(
             "mean",
-            lambda logp, ref, kind: _kl(logp, ref, kind).mean(),
+            lambda logp, ref_logp, kind: grpo.kl_estimate(logp, ref_logp, kind).mean(),
             "You took the mean. Return one estimate for each token.",
         ),
     ),
@@ -408,129 +274,72 @@ kl_estimate = Exercise(
 
 
 def _weight_cases(rng: np.random.Generator) -> list[Case]:
-    mask = _bits([".xxxx", ".x..."])
-    hand = [
-        Case(
-            "sequence: each response counts as much as the other",
-            (mask, "sequence", 8),
-            _float([[0, 1 / 8, 1 / 8, 1 / 8, 1 / 8], [0, 1 / 2, 0, 0, 0]]),
-        ),
-        Case(
-            "constant: two responses of at most eight tokens",
-            (mask, "constant", 8),
-            _float([[0, 1 / 16, 1 / 16, 1 / 16, 1 / 16], [0, 1 / 16, 0, 0, 0]]),
-        ),
-        Case(
-            "token: each of the five counts as much as the others",
-            (mask, "token", 8),
-            _float([[0, 0.2, 0.2, 0.2, 0.2], [0, 0.2, 0, 0, 0]]),
-        ),
-        Case(
-            "a row without a response: 0, not NaN",
-            (_bits(["xx", ".."]), "sequence", 4),
-            _float([[1 / 4, 1 / 4], [0, 0]]),
-        ),
-    ]
+    def case(name: str, rows: list[str], kind: str, longest: int, shares) -> Case:
+        """``shares``: the weight of each token of a row."""
+        weights = [[s * (x == "x") for x in row] for row, s in zip(rows, shares, strict=True)]
+        return Case(name, (_bits(rows), kind, longest), _float(weights))
+
+    two = [".xxxx", ".x..."]
+    each = "sequence: each response counts as much as the other"
+    longest_8 = "constant: two responses of at most eight tokens"
+    five = "token: each of the five counts as much as the others"
     lengths = rng.permutation([1, 2, 4, 5])[:3]
     rows = [".." + "x" * n + "." * (6 - n) for n in lengths]
     longest = int(rng.integers(7, 12))
-    shares = {
+    drawn = {
         "sequence": [1 / (3 * n) for n in lengths],
         "constant": [1 / (3 * longest)] * 3,
         "token": [1 / sum(lengths)] * 3,
     }
-    return hand + [
-        Case(
-            f"{kind}: three random responses",
-            (_bits(rows), kind, longest),
-            _float(
-                [[s if x == "x" else 0 for x in row] for row, s in zip(rows, share, strict=True)]
-            ),
-        )
-        for kind, share in shares.items()
+    return [
+        case(each, two, "sequence", 8, [1 / 8, 1 / 2]),
+        case(longest_8, two, "constant", 8, [1 / 16, 1 / 16]),
+        case(five, two, "token", 8, [1 / 5, 1 / 5]),
+        case("a row without a response: 0, not NaN", ["xx", ".."], "sequence", 4, [1 / 4, 0]),
+        *(
+            case(f"{kind}: three random responses", rows, kind, longest, shares)
+            for kind, shares in drawn.items()
+        ),
     ]
-
-
-def _weights(mask: Tensor, normalise: str, longest: int, *, rows: int | None = None) -> Tensor:
-    """The right answer for another number of rows."""
-    m, rows = mask.float(), rows or len(mask)
-    if normalise == "sequence":
-        return m / (m.sum(dim=1, keepdim=True).clamp(min=1) * rows)
-    return m / (rows * longest if normalise == "constant" else m.sum().clamp(min=1))
-
-
-def _without_end(mask: Tensor, normalise: str, longest: int) -> Tensor:
-    column = torch.arange(mask.shape[1])
-    last = torch.where(mask, column, -1).amax(dim=1, keepdim=True)
-    return _weights(mask & (column != last), normalise, longest)
 
 
 token_weights = Exercise(
     reference=grpo.token_weights,
     cases=_weight_cases,
-    mistakes=(
-        Mistake(
-            "forgets the end",
-            _without_end,
-            "The last token of each response has no weight. It is the one that *ends* the "
-            "response: without it no reward ever teaches the model to stop.",
-        ),
-        Mistake(
-            "forgets the batch",
-            lambda mask, normalise, longest: _weights(
-                mask, normalise, longest, rows=None if normalise == "token" else 1
-            ),
-            'Your "sequence" and "constant" lack the division by B, the number of responses: the '
-            "loss would grow with the batch.",
-        ),
-        Mistake(
-            "always by length",
-            lambda mask, normalise, longest: _weights(mask, "sequence", longest),
-            "You divide by the length of each response for each `normalise`. Only GRPO's "
-            '"sequence" does; "constant" divides by a number that no response can change.',
-        ),
-        Mistake(
-            "always by tokens",
-            lambda mask, normalise, longest: _weights(mask, "token", longest),
-            'That is "token" in each case. With "sequence" the *responses* have equal weight, so '
-            "a token of a long one counts less.",
-        ),
-        Mistake(
-            "longest of the batch",
-            lambda mask, normalise, longest: _weights(
-                mask, normalise, longest if normalise != "constant" else int(mask.sum(1).max())
-            ),
-            'Your "constant" is the longest response *of this batch*: it changes from batch to '
-            "batch. Divide by `max_new_tokens`.",
-        ),
-        Mistake(
-            "NaN for an empty row",
-            lambda mask, normalise, longest: (
-                mask.float() / (mask.float().sum(dim=1, keepdim=True) * len(mask))
-                if normalise == "sequence"
-                else _weights(mask, normalise, longest)
-            ),
-            "A row in which the mask keeps nothing gives 0 / 0 = NaN. Divide by at least 1: "
-            "`.clamp(min=1)`.",
-        ),
-        Mistake(
-            "columns count",
-            lambda mask, normalise, longest: (
-                mask.float() / mask.numel()
-                if normalise != "constant"
-                else _weights(mask, normalise, longest)
-            ),
-            "You divided by the number of *columns*, padding and prompt included. Count what the "
-            "mask keeps: `mask.sum(dim=1)`.",
-        ),
-        Mistake(
-            "weight outside the mask",
-            lambda mask, normalise, longest: (
-                _weights(mask, normalise, longest).amax(dim=1, keepdim=True).expand(mask.shape) * 1
-            ),
-            "Prompt and padding have a weight in your version. Multiply by the mask.",
-        ),
-    ),
+    edits="""
+    forgets the end: `response_mask.float()` becomes
+        `(response_mask & (response_mask.cumsum(1) < response_mask.sum(1, keepdim=True))).float()`.
+        The last token of each response has no weight. It is the one that *ends* the response:
+        without it no reward ever teaches the model to stop.
+
+    forgets the batch: ` * len(mask)` goes, `len(mask) * max_new_tokens` becomes `max_new_tokens`.
+        Your "sequence" and "constant" lack the division by B, the number of responses: the loss
+        would grow with the batch.
+
+    always by length: `if normalise == "sequence"` becomes `if True`. You divide by the length of
+        each response for each `normalise`. Only GRPO's "sequence" does; "constant" divides by a
+        number that no response can change.
+
+    always by tokens: `normalise == "sequence"` becomes `False`, `normalise == "constant"` becomes
+        `False`. That is "token" in each case. With "sequence" the *responses* have equal weight, so
+        a token of a long one counts less.
+
+    longest of the batch: `len(mask) * max_new_tokens` becomes `len(mask) * mask.sum(1).max()`. Your
+        "constant" is the longest response *of this batch*: it changes from batch to batch. Divide
+        by `max_new_tokens`.
+
+    NaN for an empty row: `keepdim=True).clamp(min=1)` becomes `keepdim=True)`. A row in which the
+        mask keeps nothing gives 0 / 0 = NaN. Divide by at least 1: `.clamp(min=1)`.
+
+    columns count: `mask.sum(dim=1, keepdim=True).clamp(min=1) * len(mask)` becomes
+        `torch.tensor(mask.numel())`, `mask.sum().clamp(min=1)` becomes
+        `torch.tensor(mask.numel())`. You divided by the number of *columns*, padding and prompt
+        included. Count what the mask keeps: `mask.sum(dim=1)`.
+
+    weight outside the mask: `mask / share.to(mask)` becomes
+        `(mask / share.to(mask)).amax(dim=1, keepdim=True).expand(mask.shape) * 1`. Prompt and
+        padding have a weight in your version. Multiply by the mask.
+    """,
     hints=(
         "Begin with the mask as numbers, `response_mask.float()`, and divide it: only the divisor "
         "differs.",

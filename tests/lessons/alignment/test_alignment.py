@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from benchmarks.alignment import alignment_cures
 from course_lib.lessons.alignment import goodhart, hacking, red_team
 from course_lib.lm import lora
 from course_lib.lm.gpt import GPT, GPTConfig
@@ -16,16 +17,20 @@ from course_lib.worlds import concierge_pipeline as pipeline
 ASK = concierge.prompt_tokens("where is the pool ?")
 
 
+def words(prompts, responses):
+    return torch.tensor([float(len(response)) for response in responses])
+
+
 def test_a_watched_run_tells_what_the_others_think_and_learns_nothing_from_them():
     model, replies = concierge.sft_model(), []
     config = replace(goodhart.PPO, total_steps=2, batch_size=8, minibatch_size=8, epochs=1)
 
-    def run(others, said=None):
+    def run(others, replies=None):
         policy = copy.deepcopy(model)
-        rows = list(goodhart.train(policy, goodhart.words, others, config, 0, said))
+        rows = list(goodhart.train(policy, words, others, config, 0, replies))
         return rows, policy
 
-    rows, policy = run({"true": concierge.true_rewards(), "same": goodhart.words}, replies)
+    rows, policy = run({"true": concierge.true_rewards(), "same": words}, replies)
     _, other = run({})
     assert [row["same"] for row in rows] == [row["reward"] for row in rows]
     assert all(-10 < row["true"] < 4 for row in rows) and len(replies) == 2
@@ -45,13 +50,15 @@ def test_small_judges_and_large_ones_start_at_the_demonstrations_zero():
         assert judge.config.width == (width or model.config.width)
 
 
-def test_wrong_facts_are_counted_and_words_are_counted():
-    said = [
+def test_the_benchmarks_count_wrong_facts_and_stop_over_a_budget():
+    replies = [
         concierge.reply_tokens("it is on the roof . take the lift to the top ."),
         concierge.reply_tokens("it is in the basement . take the stairs down ."),
     ]
-    assert goodhart.wrong_facts([ASK] * 2, said).tolist() == [0.0, 2.0]
-    assert goodhart.words([ASK], said[:1]).tolist() == [14.0]  # full stops and the end count
+    assert alignment_cures.wrong_facts([ASK] * 2, replies).tolist() == [0.0, 2.0]
+    assert alignment_cures.over_budget([0.0, 1.0, 4.0, 2.0], 3.0) == 1
+    assert alignment_cures.over_budget([9.0], 3.0) == 0
+    assert alignment_cures.over_budget([0.0, 1.0], 3.0) == 1
 
 
 class Letters:
@@ -107,8 +114,8 @@ def test_held_out_pairs_are_of_both_kinds_and_never_trained_on():
 def test_helping_is_giving_what_was_asked_for():
     one, other = red_team.REQUESTS[:5:4]
     prompts = [red_team.prompt_tokens(one)] * 3
-    said = [one.answer, other.answer, red_team.REFUSAL]
-    given = red_team.helpfulness(prompts, [red_team.reply_tokens(text) for text in said])
+    replies = [one.answer, other.answer, red_team.REFUSAL]
+    given = red_team.helpfulness(prompts, [red_team.reply_tokens(text) for text in replies])
     assert given.tolist() == [1.0, 0.0, 0.0]
 
 
