@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course_lib.world_models import sequence
+
 
 def image(x: Tensor) -> Tensor:
     """Frames as numbers, channels last in memory: convolutions run faster that way."""
@@ -86,6 +88,31 @@ class ChanceHead(nn.Module):
         chase, meet = _kl(posterior.detach(), prior), _kl(posterior, prior.detach())
         return self.orders(state, code), self.balance * chase + (1 - self.balance) * meet
 
+    def draw(
+        self,
+        decoder: FrameDecoder,
+        obs: Tensor,
+        state: Tensor,
+        draws: Tensor,
+        generator: torch.Generator | None,
+        temperature: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Next frames (M, C, H, W) uint8, their logits, and how likely each code was, (M, V).
+
+        ``obs`` (M, C, H, W) float, ``state`` (M, D); ``draws`` (M,) in [0, 1) choose the codes.
+        """
+        logits = torch.empty(0)
+
+        def decode(codes: Tensor) -> Tensor:
+            nonlocal logits
+            code = F.one_hot(codes, self.codes).float()
+            logits = decoder(obs, self.orders(state, code))
+            return logits
+
+        chance = self.prior(state)
+        frames = sequence.sample_frame(chance, decode, draws, temperature)
+        return frames, logits, chance.softmax(-1)
+
     def _floored(self, logits: Tensor) -> Tensor:
         return (1 - self.FLOOR) * logits.softmax(dim=-1) + self.FLOOR / self.codes
 
@@ -104,6 +131,22 @@ class BernoulliHead(nn.Module):
     def learn(self, state: Tensor, obs: Tensor, next_obs: Tensor, generator: torch.Generator):
         """Orders; there is no code, so the KL is 0."""
         return self.orders(state), state.new_zeros(())
+
+    def draw(
+        self,
+        decoder: FrameDecoder,
+        obs: Tensor,
+        state: Tensor,
+        draws: Tensor,
+        generator: torch.Generator | None,
+        temperature: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As ``ChanceHead.draw``, but each cell tosses a coin of its own; ``draws`` is not read."""
+        logits, alone = decoder(obs, self.orders(state)), torch.ones(len(obs), 1)
+        if temperature == 0:
+            return (logits > 0).to(torch.uint8), logits, alone
+        coins = torch.rand(logits.shape, generator=generator)
+        return (coins < (logits / temperature).sigmoid()).to(torch.uint8), logits, alone
 
 
 class PairEvents(nn.Module):

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib import randomness
+from course_lib import limits, randomness
 from course_lib.world_models.dynamics import Dynamics, disagreement
 
 PROPAGATIONS = ("mean", "ts1", "tsinf")
@@ -98,18 +98,14 @@ class Config:
     pessimism: float = 0.0  # reward lost per unit of disagreement: 0 to 10
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "population", "iterations", "elites"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.elites > self.population:
-            raise ValueError(
-                f"elites must be at most population, {self.population}, got {self.elites}"
-            )
-        if self.propagation not in PROPAGATIONS:
-            raise ValueError(f"propagation must be one of {PROPAGATIONS}, got {self.propagation!r}")
-        for name in ("keep", "smooth", "mutate", "gamma"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        most = self.population
+        limits.check(
+            self,
+            ("elites", lambda x: x <= most, f"be at most population, {most}"),
+            ("propagation", lambda x: x in PROPAGATIONS, f"be one of {PROPAGATIONS}"),
+            at_least_1="horizon population iterations elites",
+            fraction="keep smooth mutate gamma",
+        )
 
 
 class Imagined(NamedTuple):
@@ -180,23 +176,12 @@ class Planner:
 
     It remembers its plan between calls, so use a new one for every evaluation. After a reset the
     remembered plan belongs to the old episode: a poor place to begin, from which CEM recovers.
-    ``elite_update`` can be replaced, by your own or by a mistake that you want to see fail.
     """
 
-    def __init__(
-        self,
-        model: Dynamics,
-        task: Task,
-        config: Config,
-        num_envs: int,
-        seed: int = 0,
-        *,
-        elite_update: Callable[..., tuple[Tensor, Tensor]] = elite_update,
-    ):
+    def __init__(self, model: Dynamics, task: Task, config: Config, num_envs: int, seed: int = 0):
         if task.reward is None and not model.config.learn_reward:
             raise ValueError("this task has no reward function, so the model must learn_reward")
         self.model, self.task, self.config = model, task, config
-        self._elite_update = elite_update
         self.generator = randomness.generator(seed)
         size = task.num_actions or task.action_size
         self.empty = 1 / size if task.num_actions else 0.0  # what a step without a plan looks like
@@ -226,7 +211,7 @@ class Planner:
             scores = imagined.returns - config.pessimism * imagined.doubts
             top = scores.argmax(1)
             best, self.promised = plans[rows, top], imagined.returns[rows, top]
-            mean, std = self._elite_update(plans, scores, mean, std, config.elites, config.keep)
+            mean, std = elite_update(plans, scores, mean, std, config.elites, config.keep)
         self.mean, self.best = mean, best
         return best
 
