@@ -4,24 +4,25 @@ Three parts. *Learning*: every method trains on ten seeds with the same number o
 is the last policy, played greedily for 100 episodes that no seed trained on. *Noise*: one policy
 is frozen half-way and its values are trained on, many batches of 16 episodes are played, and each
 estimator turns the very same episodes into gradients: how far do they scatter, and how far off is
-their mean? *Mistakes*: named
-mistakes of the lesson's exercises, and a learning rate ten times too large, on five seeds.
+their mean? *Mistakes*: named mistakes of the lesson's exercises, and a learning rate ten times too
+large, on five seeds.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.dqn.dqn_cartpole import SOLVED
-from benchmarks.harness import Goal, fresh_seeds
-from course_lib.evaluation import bootstrap_interval, evaluate, iqm
+from benchmarks.harness import Goal, at_least, by, fresh_seeds, over_seeds, reported
+from course_lib.classroom import use
+from course_lib.classroom.use import Replacement
+from course_lib.evaluation import evaluate, iqm
 from course_lib.lessons.actor_critic import exercises
 from course_lib.rl import actor_critic, returns
 from course_lib.rl.agent import Agent
@@ -29,51 +30,54 @@ from course_lib.rl.envs import make
 from course_lib.rl.rollout import Rollout
 
 CHECK_EVERY = 5_000  # steps between two points of a stored curve
+A2C = actor_critic.CARTPOLE_A2C
+# Values that lag behind mislead the policy: they take several steps for each one of the policy.
+VALUE_BASELINE = actor_critic.Config(baseline="value", value_steps=8)
 METHODS = {
     "REINFORCE": (actor_critic.reinforce, actor_critic.CARTPOLE_REINFORCE),
     "leave one out": (actor_critic.reinforce, actor_critic.CARTPOLE_LEAVE_ONE_OUT),
-    "value baseline": (actor_critic.reinforce, actor_critic.CARTPOLE_VALUE_BASELINE),
-    "A2C": (actor_critic.a2c, actor_critic.CARTPOLE_A2C),
+    "value baseline": (actor_critic.reinforce, VALUE_BASELINE),
+    "A2C": (actor_critic.a2c, A2C),
 }
-
-
-def _broken(method: str, exercise: str, mistake: str) -> tuple[Callable, actor_critic.Config]:
-    algorithm, config = METHODS[method]
-    return partial(algorithm, **{exercise: getattr(exercises, exercise).mistake(mistake)}), config
-
-
-FASTER = replace(
-    actor_critic.CARTPOLE_A2C, learning_rate=10 * actor_critic.CARTPOLE_A2C.learning_rate
-)
+_LOSS, _TO_GO, _GAE = exercises.policy_gradient_loss, exercises.return_to_go, exercises.gae
+_MISTAKES = {
+    "REINFORCE, sign turned": _LOSS.mistake("turns the sign"),
+    "REINFORCE, the whole return at every step": _TO_GO.mistake("the whole return at every step"),
+    "A2C, bootstraps through termination": _GAE.mistake("bootstraps through termination"),
+    "A2C, truncation treated as termination": _GAE.mistake("treats truncation as termination"),
+    "A2C, trace never cut": _GAE.mistake("never cuts the trace"),
+}
 MISTAKES = {
-    "REINFORCE, sign turned": _broken("REINFORCE", "policy_gradient_loss", "turns the sign"),
-    "REINFORCE, the whole return at every step": _broken(
-        "REINFORCE", "return_to_go", "the whole return at every step"
-    ),
-    "A2C, bootstraps through termination": _broken("A2C", "gae", "bootstraps through termination"),
-    "A2C, truncation treated as termination": _broken(
-        "A2C", "gae", "treats truncation as termination"
-    ),
-    "A2C, trace never cut": _broken("A2C", "gae", "never cuts the trace"),
-    "A2C, learning rate times ten": (actor_critic.a2c, FASTER),
+    name: (*METHODS[name.split(",")[0]], [mistake]) for name, mistake in _MISTAKES.items()
+} | {
+    "A2C, learning rate times ten": (
+        actor_critic.a2c,
+        replace(A2C, learning_rate=10 * A2C.learning_rate),
+    )
 }
 LAMBDAS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 1.0)
 BATCH = 16  # episodes per gradient, as in the recipes
 HALF_WAY = 100.0  # mean return at which the policy is frozen
 
 
-def train_and_test(algorithm: Callable, config: actor_critic.Config, seed: int) -> dict:
+def train_and_test(
+    seed: int,
+    algorithm: Callable,
+    config: actor_critic.Config,
+    mistakes: Sequence[Replacement] = (),
+) -> dict:
     """Train one agent; then 100 greedy episodes with its last policy."""
     envs = make("CartPole-v1", config.num_envs, seed)
     agent = Agent(envs, config.agent, seed)
     steps, curve, solved_at = [], [], None
     start = time.perf_counter()
-    for row in algorithm(agent, envs, config, seed):
-        if solved_at is None and row["return"] >= 400:
-            solved_at = int(row["steps"])
-        if row["steps"] >= CHECK_EVERY * (len(steps) + 1):
-            steps.append(int(row["steps"]))
-            curve.append(round(row["return"], 1))
+    with use(*mistakes):
+        for row in algorithm(agent, envs, config, seed):
+            if solved_at is None and row["return"] >= 400:
+                solved_at = int(row["steps"])
+            if row["steps"] >= CHECK_EVERY * (len(steps) + 1):
+                steps.append(int(row["steps"]))
+                curve.append(round(row["return"], 1))
     seconds = time.perf_counter() - start
     found = evaluate(agent.act, make("CartPole-v1", 100, 10_000 + seed), 100)
     return {
@@ -89,17 +93,14 @@ def train_and_test(algorithm: Callable, config: actor_critic.Config, seed: int) 
 
 def half_trained(seed: int) -> Agent:
     """An A2C agent whose policy stopped learning half-way, and whose values then caught up."""
-    config = actor_critic.CARTPOLE_A2C
-    envs = make("CartPole-v1", config.num_envs, seed)
-    agent = Agent(envs, config.agent, seed)
-    for row in actor_critic.a2c(agent, envs, config, seed):
+    envs = make("CartPole-v1", A2C.num_envs, seed)
+    agent = Agent(envs, A2C.agent, seed)
+    for row in actor_critic.a2c(agent, envs, A2C, seed):
         if row["return"] >= HALF_WAY:
             break
-    catch_up = replace(config, total_steps=30_000)
-    for _ in actor_critic.a2c(
-        agent, envs, catch_up, seed, policy_gradient_loss=_policy_stands_still
-    ):
-        pass
+    with use({actor_critic.policy_gradient_loss: _policy_stands_still}):
+        for _ in actor_critic.a2c(agent, envs, replace(A2C, total_steps=30_000), seed):
+            pass
     return agent
 
 
@@ -140,7 +141,7 @@ def gradient_noise(seed: int, batches: int) -> list[dict]:
     Differences are taken batch by batch, so that the luck of the draw cancels; what is left of it
     is subtracted from the squared bias. "cosine" says how far the directions of the means agree.
     """
-    agent, gamma = half_trained(seed), actor_critic.CARTPOLE_A2C.gamma
+    agent, gamma = half_trained(seed), A2C.gamma
     envs = make("CartPole-v1", BATCH, 30_000 + seed)
     generator = torch.Generator().manual_seed(seed)
     gradients: dict[str, list[Tensor]] = {}
@@ -173,86 +174,74 @@ def _square_of_mean(rows: Tensor) -> Tensor:
 def measure(quick: bool) -> dict:
     seeds = fresh_seeds(1 if quick else 10)
     few = seeds[:5]
-    runs = []
-    for seed in seeds:
-        for name, (algorithm, config) in METHODS.items():
-            runs.append({"method": name, **train_and_test(algorithm, config, seed)})
+    runs = [
+        {"method": name, **train_and_test(seed, *method)}
+        for seed in seeds
+        for name, method in METHODS.items()
+    ]
     for seed in few:
-        for row in gradient_noise(seed, 8 if quick else 64):
-            runs.append({"method": "noise", **row})
-    for seed in [] if quick else few:
-        for name, (algorithm, config) in MISTAKES.items():
-            runs.append({"method": name, **train_and_test(algorithm, config, seed)})
+        runs += ({"method": "noise", **row} for row in gradient_noise(seed, 8 if quick else 64))
+    runs += [
+        {"method": name, **train_and_test(seed, *method)}
+        for seed in ([] if quick else few)
+        for name, method in MISTAKES.items()
+    ]
     return {"seeds": seeds, "runs": runs}
 
 
-def _of(result: dict, method: str, column: str = "return") -> list:
-    return [run[column] for run in result["runs"] if run["method"] == method]
-
-
-def median_noise(result: dict, estimator: str, column: str = "noise") -> float:
-    """Median over the frozen policies."""
-    rows = (run for run in result["runs"] if run["method"] == "noise")
-    return float(np.median([run[column] for run in rows if run["estimator"] == estimator]))
-
-
 def judge(result: dict) -> list[Goal]:
+    runs = by(result["runs"], "method")
+    noise_runs = by(runs.pop("noise"), "estimator")
+    found = {name: [run["return"] for run in rows] for name, rows in runs.items()}
+    solved = {name: sum(r >= SOLVED for r in returns) for name, returns in found.items()}
+
+    def median(estimator: str, column: str) -> float:
+        """Over the frozen policies."""
+        return float(np.median([run[column] for run in noise_runs[estimator]]))
+
     goals = []
-    for method in METHODS:
-        found = _of(result, method)
-        solved, needed = sum(r >= SOLVED for r in found), round(0.8 * len(found))
-        low, high = bootstrap_interval(found, iqm)
-        promised = method == "A2C"  # the others are there to be compared with
+    for name in METHODS:
+        count, needed = len(found[name]), round(0.8 * len(found[name]))
+        promised = name == "A2C"  # the others are there to be compared with
         goals.append(
             Goal(
-                f"{method}, CartPole-v1: mean of 100 greedy episodes of the last policy",
-                f">= {SOLVED:.0f} on {needed} of {len(found)} seeds" if promised else "reported",
-                f"{solved} of {len(found)}, IQM {iqm(found):.0f} [{low:.0f}, {high:.0f}], "
-                f"worst {min(found):.0f}",
-                solved >= needed if promised else True,
+                f"{name}, CartPole-v1: mean of 100 greedy episodes of the last policy",
+                f">= {SOLVED:.0f} on {needed} of {count} seeds" if promised else "reported",
+                f"{solved[name]} of {count}, IQM {over_seeds(found[name], '.0f', iqm)}, "
+                f"worst {min(found[name]):.0f}",
+                solved[name] >= needed or not promised,
             )
         )
-    noise = {
-        name: median_noise(result, name)
-        for name in ("whole return", "return to go", "leave one out", "value baseline", "GAE 0.95")
-    }
-    goals.append(
+    shown = ("whole return", "return to go", "leave one out", "value baseline", "GAE 0.95")
+    noise = {name: median(name, "noise") for name in shown}
+    bias = {lam: median(f"GAE {lam:g}", "bias") for lam in LAMBDAS}
+    cosine = median("GAE 0.95", "cosine")
+    goals += [
         Goal(
             "variance of a policy gradient of 16 episodes, in squared lengths of the true one",
             "each less than the one before",
             ", ".join(f"{name} {value:.3g}" for name, value in noise.items()),
             sorted(noise.values(), reverse=True) == list(noise.values()),
-        )
-    )
-    bias = {lam: median_noise(result, f"GAE {lam:g}", "bias") for lam in LAMBDAS}
-    goals.append(
+        ),
         Goal(
             "bias of GAE's policy gradient, in lengths of the true one",
             "falls with λ",
             ", ".join(f"λ {lam:g}: {value:.2g}" for lam, value in bias.items()),
             bias[0.0] > bias[0.95] > bias[1.0],
-        )
-    )
-    cosine = median_noise(result, "GAE 0.95", "cosine")
-    goals.append(
-        Goal(
+        ),
+        at_least(
             "direction of GAE's mean policy gradient at λ 0.95, cosine with the true one",
-            ">= 0.9",
+            0.9,
+            cosine,
             f"{cosine:.3f}",
-            cosine >= 0.9,
+        ),
+    ]
+    return goals + [
+        reported(
+            f"{name}: seeds solved",
+            f"{solved[name]} of {len(found[name])} solved, mean {np.mean(found[name]):.0f}, "
+            f"worst {min(found[name]):.0f}",
         )
-    )
-    for method in MISTAKES:
-        found = _of(result, method)
-        if found:
-            solved = sum(r >= SOLVED for r in found)
-            measured = f"{solved} of {len(found)} solved, mean {np.mean(found):.0f}"
-            goals.append(
-                Goal(
-                    f"{method}: seeds solved",
-                    "reported",
-                    f"{measured}, worst {min(found):.0f}",
-                    True,
-                )
-            )
-    return goals
+        for name in MISTAKES
+        if name in found
+    ]

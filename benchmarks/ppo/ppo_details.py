@@ -12,23 +12,24 @@ numbers are for; a detail that makes no difference here may make one elsewhere.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.dqn.dqn_cartpole import SOLVED
-from benchmarks.harness import Goal, fresh_seeds
-from course_lib.evaluation import bootstrap_interval, evaluate, iqm
-from course_lib.lessons.actor_critic import exercises as exercises_03
-from course_lib.lessons.ppo import exercises
-from course_lib.rl import ppo
-from course_lib.rl.agent import Agent, AgentConfig
-from course_lib.rl.envs import Envs, Step, make
+from benchmarks.harness import Goal, by, fresh_seeds, over_seeds
+from benchmarks.ppo.ppo_runs import curve, test, train
+from course_lib.classroom import use
+from course_lib.evaluation import iqm
+from course_lib.lessons.actor_critic.exercises import gae
+from course_lib.lessons.ppo.exercises import clipped_surrogate
+from course_lib.rl import losses, ppo
+from course_lib.rl.agent import AgentConfig
+from course_lib.rl.envs import Envs, Step
 
 POLE, DOUBLE = "CartPole-v1", "InvertedDoublePendulum-v5"
 # Of at most 500; and of about 9360, the return of an episode in which the poles never fall.
@@ -39,11 +40,8 @@ RECIPES = {
     DOUBLE: ppo.Config(
         total_steps=60_000,
         num_envs=8,
-        rollout_length=128,
         epochs=10,
-        minibatch_size=256,
         gamma=0.98,
-        lam=0.95,
         learning_rate=1e-3,
         scale_rewards=True,
         agent=AgentConfig(log_std=-1.0, normalize_obs=True),
@@ -96,55 +94,37 @@ class ResetRowsCount:
         return step._replace(valid=np.ones_like(step.valid))
 
 
-def _surrogate(mistake: str) -> dict[str, Callable]:
-    wrong = exercises.clipped_surrogate.mistake(mistake)
-    return {"ppo_loss": partial(ppo.ppo_loss, clipped_surrogate=wrong)}
-
-
 BUGS = {
-    "sign forgotten": _surrogate("forgets the sign"),
-    "larger objective instead of the smaller": _surrogate("takes the larger"),
-    "clipped everywhere": _surrogate("clips everywhere"),
-    "ratio always 1": {"ppo_loss": partial(ppo.ppo_loss, probability_ratio=stale_ratio)},
-    "bootstraps through termination": {
-        "gae": exercises_03.gae.mistake("bootstraps through termination")
+    "sign forgotten": {"mistakes": [clipped_surrogate.mistake("forgets the sign")]},
+    "larger objective instead of the smaller": {
+        "mistakes": [clipped_surrogate.mistake("takes the larger")]
     },
+    "clipped everywhere": {"mistakes": [clipped_surrogate.mistake("clips everywhere")]},
+    "ratio always 1": {"mistakes": [{losses.probability_ratio: stale_ratio}]},
+    "bootstraps through termination": {"mistakes": [gae.mistake("bootstraps through termination")]},
     "truncation treated as termination": {
-        "gae": exercises_03.gae.mistake("treats truncation as termination")
+        "mistakes": [gae.mistake("treats truncation as termination")]
     },
     "reset rows learned from": {"wrap": ResetRowsCount},
 }
 
 
 def train_and_test(
-    env: str,
-    config: ppo.Config,
-    seed: int,
-    adam_eps: float = 1e-5,
-    wrap: Callable[[Envs], Envs] = lambda envs: envs,
-    **parts: Callable,
+    env: str, seed: int, config: ppo.Config, mistakes: Sequence = (), **options
 ) -> dict:
     """Train one agent, then play 50 greedy episodes with its last policy."""
-    envs = wrap(make(env, config.num_envs, seed))
-    agent = Agent(envs, config.agent, seed)
-    run = ppo.Run(agent, envs, config, seed)
-    run.optimizer.param_groups[0]["eps"] = adam_eps
-    start = time.perf_counter()
-    rows = list(ppo.train(agent, envs, config, seed, run=run, **parts))
-    seconds = time.perf_counter() - start
-    returns = evaluate(agent.act, make(env, 50, 10_000 + seed), 50)
-    training = np.array([row["return"] for row in rows])
-    kept = slice(None, None, max(1, len(rows) // 40))
+    with use(*mistakes):
+        agent, rows, clock = train(env, config, seed, **options)
+    column = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     return {
         "seed": seed,
-        "return": round(float(returns.mean()), 1),
-        "speed": round(float(np.nanmean(training)), 1),
-        "seconds": round(seconds, 1),
-        "kl": round(float(np.mean([row["kl"] for row in rows])), 4),
-        "clipped": round(float(np.mean([row["clipped"] for row in rows])), 4),
+        "return": round(float(test(agent.act, env, seed, 50).mean()), 1),
+        "speed": round(float(np.nanmean(column["return"])), 1),
+        "seconds": round(clock.wall, 1),
+        "kl": round(float(column["kl"].mean()), 4),
+        "clipped": round(float(column["clipped"].mean()), 4),
         "explained": round(rows[-1]["explained"], 3),
-        "steps": [int(row["steps"]) for row in rows[kept]],
-        "training": [None if np.isnan(x) else round(float(x), 1) for x in training[kept]],
+        **curve(rows, 40, 1),
     }
 
 
@@ -157,8 +137,8 @@ def variants() -> list[tuple[str, str, str, dict]]:
             found.append((env, "detail", name, {"config": changed}))
         eps = {"config": config, "adam_eps": 1e-8}
         found.append((env, "detail", "Adam's epsilon 1e-8", eps))
-    for name, parts in BUGS.items():
-        found.append((POLE, "bug", name, {"config": RECIPES[POLE], **parts}))
+    for name, bug in BUGS.items():
+        found.append((POLE, "bug", name, {"config": RECIPES[POLE], **bug}))
     return found
 
 
@@ -167,7 +147,7 @@ def measure(quick: bool) -> dict:
     runs = []
     for seed in seeds:
         for env, kind, name, options in variants():
-            run = train_and_test(env, seed=seed, **options)
+            run = train_and_test(env, seed, **options)
             runs.append({"env": env, "kind": kind, "variant": name, **run})
             print(seed, env, name, run["return"], run["speed"], run["seconds"], flush=True)
     return {"seeds": seeds, "runs": runs}
@@ -175,28 +155,23 @@ def measure(quick: bool) -> dict:
 
 def judge(result: dict) -> list[Goal]:
     goals = []
-    for env, goal in GOALS.items():
-        for kind in (RECIPE, "detail", "bug"):
-            names = [name for e, k, name, _ in variants() if (e, k) == (env, kind)]
-            if not names:
-                continue
-            words, held, tried = [], 0, 0
-            for name in names:
-                runs = [r for r in result["runs"] if (r["env"], r["variant"]) == (env, name)]
-                returns = [run["return"] for run in runs]
-                held, tried = sum(x >= goal for x in returns), len(returns)
-                low, high = bootstrap_interval(returns, iqm)
-                words.append(f"{name} {held} (IQM {iqm(returns):.0f} [{low:.0f}, {high:.0f}])")
-            # The recipe is the only promise; the others are there to be seen.
-            least = max(1, tried - 1)
-            promised = kind == RECIPE
-            goals.append(
-                Goal(
-                    f"PPO, {env}, {TITLES[kind]}: seeds of {tried} whose last policy reaches "
-                    f"{goal:.0f}",
-                    f"at least {least}" if promised else "reported",
-                    "; ".join(words),
-                    held >= least if promised else True,
-                )
+    groups = by(result["runs"], "env", "kind")
+    for env, kind in itertools.product(GOALS, TITLES):
+        if (env, kind) not in groups:
+            continue
+        words = []
+        for name, group in by(groups[env, kind], "variant").items():
+            returns = [run["return"] for run in group]
+            held, tried = sum(x >= GOALS[env] for x in returns), len(returns)
+            words.append(f"{name} {held} (IQM {over_seeds(returns, '.0f', iqm)})")
+        promised, least = kind == RECIPE, max(1, tried - 1)  # the others are there to be seen
+        goals.append(
+            Goal(
+                f"PPO, {env}, {TITLES[kind]}: seeds of {tried} whose last policy reaches "
+                f"{GOALS[env]:.0f}",
+                f"at least {least}" if promised else "reported",
+                "; ".join(words),
+                held >= least or not promised,
             )
+        )
     return goals

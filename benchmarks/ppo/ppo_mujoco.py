@@ -13,73 +13,85 @@ no agent trained in. `training` holds the learning curve of ours.
 from __future__ import annotations
 
 import os
-import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import numpy as np
 
-from benchmarks.harness import Clock, Goal, one_thread
-from course_lib.evaluation import bootstrap_interval, evaluate, iqm
+from benchmarks.harness import Clock, Goal, by, fresh_seeds, one_thread, over_seeds
+from benchmarks.ppo.ppo_runs import curve, test, train
+from course_lib.evaluation import iqm
 from course_lib.rl import ppo
-from course_lib.rl.agent import Agent
-from course_lib.rl.envs import make
+from course_lib.rl.agent import AgentConfig
 
-RECIPES = {"HalfCheetah-v5": ppo.HALF_CHEETAH, "Hopper-v5": ppo.HOPPER}
-EPISODES = 50
+# The cheetah's settings lean on the RL Zoo's.
+RECIPES = {
+    "HalfCheetah-v5": ppo.Config(
+        total_steps=500_000,
+        num_envs=8,
+        rollout_length=64,
+        epochs=10,
+        minibatch_size=128,
+        gamma=0.98,
+        lam=0.92,
+        clip=0.1,
+        learning_rate=1e-4,
+        max_grad_norm=0.8,
+        scale_rewards=True,
+        agent=AgentConfig(
+            hidden=(256, 256),
+            activation="relu",
+            log_std=-2.0,
+            orthogonal_init=False,
+            normalize_obs=True,
+        ),
+    ),
+    "Hopper-v5": ppo.Config(
+        total_steps=500_000,
+        num_envs=4,
+        rollout_length=512,
+        epochs=10,
+        minibatch_size=64,
+        scale_rewards=True,
+        agent=AgentConfig(normalize_obs=True),
+    ),
+}
+OURS, THEIRS = "course_lib", "stable-baselines3"
 
 
-def test(policy, env: str, seed: int) -> float:
-    return round(float(evaluate(policy, make(env, EPISODES, 10_000 + seed), EPISODES).mean()), 1)
-
-
-def train_ours(env: str, seed: int, total_steps: int) -> dict:
-    config = RECIPES[env]
-    envs = make(env, config.num_envs, seed)
-    agent = Agent(envs, config.agent, seed)
-    rows = []
-    with Clock() as clock:
-        for row in ppo.train(agent, envs, config, seed):
-            rows.append(row)
-            if row["steps"] >= total_steps:
-                break
-    kept = rows[:: max(1, len(rows) // 50)]
-    return {
-        "agent": "course_lib",
-        "return": test(agent.act, env, seed),
-        "cpu_seconds": round(clock.cpu, 1),
-        "seconds": round(clock.wall, 1),
-        "steps_per_cpu_second": round(rows[-1]["steps"] / clock.cpu),
-        "steps": [int(row["steps"]) for row in kept],
-        "training": [None if np.isnan(row["return"]) else round(row["return"], 1) for row in kept],
-    }
-
-
-def train_theirs(env: str, seed: int, total_steps: int) -> dict:
+def run(agent: str, env: str, seed: int, total_steps: int) -> dict:
+    """Train one agent and test its last policy."""
     from benchmarks.ppo.ppo_peers import train_sb3
 
-    start = time.process_time()
-    record, policy = train_sb3(env, seed, total_steps)
-    cpu = time.process_time() - start
+    training = {}
+    if agent == OURS:
+        ours, rows, clock = train(env, RECIPES[env], seed, total_steps)
+        policy, training = ours.act, curve(rows, 50, 1)
+        total_steps = rows[-1]["steps"]
+    else:
+        with Clock() as clock:
+            policy = train_sb3(env, seed, total_steps)
     return {
-        "agent": "stable-baselines3",
-        "return": test(policy, env, seed),
-        "cpu_seconds": round(cpu, 1),
-        "seconds": record["seconds"],
-        "steps_per_cpu_second": round(total_steps / cpu),
+        "env": env,
+        "seed": seed,
+        "agent": agent,
+        "return": round(float(test(policy, env, seed, 50).mean()), 1),
+        "cpu_seconds": round(clock.cpu, 1),
+        "seconds": round(clock.wall, 1),
+        "steps_per_cpu_second": round(total_steps / clock.cpu),
+        **training,
     }
 
 
 def pair(env: str, seed: int, total_steps: int) -> list[dict]:
     """One agent after the other; which goes first changes with the seed."""
     one_thread()
-    trainers = [train_ours, train_theirs]
-    order = trainers if seed % 2 == 0 else trainers[::-1]
-    return [{"env": env, "seed": seed, **train(env, seed, total_steps)} for train in order]
+    order = (OURS, THEIRS) if seed % 2 == 0 else (THEIRS, OURS)
+    return [run(agent, env, seed, total_steps) for agent in order]
 
 
 def measure(quick: bool) -> dict:
-    seeds = list(range(200, 201 if quick else 205))
+    seeds = fresh_seeds(1 if quick else 5)
     total_steps = 20_000 if quick else 500_000
     runs: list[dict] = []
     cores = min(2, os.cpu_count() or 1)
@@ -87,38 +99,34 @@ def measure(quick: bool) -> dict:
         jobs = [pool.submit(pair, env, seed, total_steps) for seed in seeds for env in RECIPES]
         for job in jobs:
             runs += job.result()
-            for run in runs[-2:]:
-                print(*(run[k] for k in ("env", "seed", "agent", "return", "cpu_seconds")))
+            for row in runs[-2:]:
+                print(*(row[k] for k in ("env", "seed", "agent", "return", "cpu_seconds")))
     return {"seeds": seeds, "total_steps": total_steps, "runs": runs}
 
 
 def judge(result: dict) -> list[Goal]:
     goals = []
-    for env in RECIPES:
-        returns, speeds = {}, {}
-        for agent in ("course_lib", "stable-baselines3"):
-            runs = [r for r in result["runs"] if (r["env"], r["agent"]) == (env, agent)]
-            returns[agent] = [run["return"] for run in runs]
-            speeds[agent] = np.median([run["steps_per_cpu_second"] for run in runs])
-        words = {}
-        for agent, values in returns.items():
-            low, high = bootstrap_interval(values, iqm)
-            words[agent] = f"{iqm(values):.0f} [{low:.0f}, {high:.0f}]"
-        ours, theirs = returns
-        ratio = speeds[ours] / speeds[theirs]
+    for env, runs in by(result["runs"], "env").items():
+        agents = by(runs, "agent")
+        returns = {name: [run["return"] for run in agents[name]] for name in agents}
+        ours, theirs = (over_seeds(returns[name], ".0f", iqm) for name in (OURS, THEIRS))
+        fast, slow = (
+            np.median([run["steps_per_cpu_second"] for run in agents[name]])
+            for name in (OURS, THEIRS)
+        )
         goals += [
             Goal(
                 f"PPO against Stable-Baselines3, {env} at {result['total_steps']:,} steps: "
                 "IQM of the return over seeds, 95 % interval",
                 "not below",
-                f"{words[ours]} against {words[theirs]}, {len(returns[ours])} seeds",
-                iqm(returns[ours]) >= iqm(returns[theirs]),
+                f"{ours} against {theirs}, {len(returns[OURS])} seeds",
+                iqm(returns[OURS]) >= iqm(returns[THEIRS]),
             ),
             Goal(
                 f"PPO against Stable-Baselines3, {env}: steps per CPU second, median",
                 ">= 1.5 times as many",
-                f"{ratio:.1f} times: {speeds[ours]:.0f} against {speeds[theirs]:.0f}",
-                bool(ratio >= 1.5),
+                f"{fast / slow:.1f} times: {fast:.0f} against {slow:.0f}",
+                bool(fast >= 1.5 * slow),
             ),
         ]
     return goals

@@ -1,15 +1,13 @@
 """The PPOs that this library's is measured against: Stable-Baselines3 with the RL Zoo, and CleanRL.
 
-Both peers train one agent on the CPU and return a record for the result file and the policy they
-end with. The record's `seconds` are the wall clock of training; the checks in between are not
-counted. A check happens at the first environment step that reaches a multiple of `check_every`,
-in the middle of a rollout as well, with the policy of that moment.
+Both peers train one agent on the CPU and return the policy they end with. After each environment
+step, in the middle of a rollout as well, they call `check` with the steps so far and the policy of
+that moment; `every` lets it happen at multiples of a number of steps.
 """
 
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,13 +20,19 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 
 Policy = Callable[[np.ndarray], np.ndarray]
-Check = Callable[[Policy], float]
+Check = Callable[[int, Policy], None]
 
-_LARGE_RELU = {
-    "log_std_init": -2,
-    "ortho_init": False,
-    "activation_fn": nn.ReLU,
-    "net_arch": {"pi": [256, 256], "vf": [256, 256]},
+_MUJOCO = {
+    "normalize": True,
+    "n_envs": 1,
+    "n_timesteps": 1_000_000,
+    "n_steps": 512,
+    "policy_kwargs": {
+        "log_std_init": -2,
+        "ortho_init": False,
+        "activation_fn": nn.ReLU,
+        "net_arch": {"pi": [256, 256], "vf": [256, 256]},
+    },
 }
 # RL Baselines3 Zoo, hyperparams/ppo.yml at commit 22e3ff2 (April 2026), with its own keys.
 # "lin_0.001" falls linearly from 0.001 to 0 over the training. The Zoo lists HalfCheetah-v4 and
@@ -47,11 +51,8 @@ ZOO: dict[str, dict[str, Any]] = {
         "clip_range": "lin_0.2",
     },
     "HalfCheetah-v5": {
-        "normalize": True,
-        "n_envs": 1,
-        "n_timesteps": 1_000_000,
+        **_MUJOCO,
         "batch_size": 64,
-        "n_steps": 512,
         "gamma": 0.98,
         "learning_rate": 2.0633e-05,
         "ent_coef": 0.000401762,
@@ -60,14 +61,10 @@ ZOO: dict[str, dict[str, Any]] = {
         "gae_lambda": 0.92,
         "max_grad_norm": 0.8,
         "vf_coef": 0.58096,
-        "policy_kwargs": _LARGE_RELU,
     },
     "Hopper-v5": {
-        "normalize": True,
-        "n_envs": 1,
-        "n_timesteps": 1_000_000,
+        **_MUJOCO,
         "batch_size": 32,
-        "n_steps": 512,
         "gamma": 0.999,
         "learning_rate": 9.80828e-05,
         "ent_coef": 0.00229519,
@@ -76,77 +73,35 @@ ZOO: dict[str, dict[str, Any]] = {
         "gae_lambda": 0.99,
         "max_grad_norm": 0.7,
         "vf_coef": 0.835671,
-        "policy_kwargs": _LARGE_RELU,
     },
 }
 
 # The defaults of CleanRL's cleanrl/ppo.py at commit fe8d8a0 (April 2026), for CartPole-v1.
-CLEANRL: dict[str, Any] = {
-    "total_timesteps": 500_000,
-    "learning_rate": 2.5e-4,
-    "num_envs": 4,
-    "num_steps": 128,
-    "anneal_lr": True,
-    "gamma": 0.99,
-    "gae_lambda": 0.95,
-    "num_minibatches": 4,
-    "update_epochs": 4,
-    "norm_adv": True,
-    "clip_coef": 0.2,
-    "clip_vloss": True,
-    "ent_coef": 0.01,
-    "vf_coef": 0.5,
-    "max_grad_norm": 0.5,
-    "adam_eps": 1e-5,
-}
+CLEANRL_STEPS = 500_000
+NUM_ENVS, NUM_STEPS, MINIBATCHES, EPOCHS = 4, 128, 4, 4
+LEARNING_RATE, ADAM_EPS, MAX_GRAD_NORM = 2.5e-4, 1e-5, 0.5
+GAMMA, LAMBDA, CLIP, ENTROPY_COEF, VALUE_COEF = 0.99, 0.95, 0.2, 0.01, 0.5
 
 
-class _Checks:
-    """Calls `check` when a multiple of `check_every` is reached and keeps its time apart."""
+def every(steps: int, check: Check) -> Check:
+    """``check``, but only at the first call that reaches a multiple of ``steps``."""
+    due = steps
 
-    def __init__(self, check_every: int | None, check: Check | None):
-        if (check_every is None) != (check is None):
-            raise ValueError("check_every and check belong together: give both or neither")
-        if check_every is not None and check_every < 1:
-            raise ValueError(f"check_every must be at least 1, got {check_every}")
-        self.rows: list[tuple[int, float, float]] = []  # steps, score, seconds of training
-        self._every, self._check = check_every, check
-        self._next = float("inf") if check_every is None else check_every
-        self._checking = 0.0
+    def reached(done: int, policy: Policy) -> None:
+        nonlocal due
+        if done >= due:
+            due = (done // steps + 1) * steps
+            check(done, policy)
 
-    def start(self) -> None:
-        self._start = time.perf_counter()
-
-    def seconds(self) -> float:
-        """Wall clock since `start`, without the checks."""
-        return time.perf_counter() - self._start - self._checking
-
-    def reached(self, steps: int, policy: Policy) -> None:
-        if steps < self._next:
-            return
-        pause, seconds = time.perf_counter(), self.seconds()
-        self.rows.append((steps, round(float(self._check(policy)), 1), round(seconds, 2)))
-        self._next = (steps // self._every + 1) * self._every
-        self._checking += time.perf_counter() - pause
-
-    def record(self, seed: int, steps: int, seconds: float) -> dict:
-        return {
-            "seed": seed,
-            "steps": steps,
-            "seconds": round(seconds, 2),
-            "steps_per_second": round(steps / seconds, 1),
-            "checks": self.rows,
-        }
+    return reached
 
 
-def train_sb3(
-    env: str,
-    seed: int,
-    total_steps: int,
-    check_every: int | None = None,
-    check: Check | None = None,
-) -> tuple[dict, Policy]:
-    """Train Stable-Baselines3's PPO as the RL Zoo does: the record, and the deterministic policy.
+def _never(steps: int, policy: Policy) -> None:
+    pass
+
+
+def train_sb3(env: str, seed: int, total_steps: int, check: Check = _never) -> Policy:
+    """Train Stable-Baselines3's PPO as the RL Zoo does; return the deterministic policy.
 
     `ZOO[env]["n_timesteps"]` is the budget that the Zoo tuned for; schedules end with
     `total_steps`. As in the Zoo, environments run in a DummyVecEnv, and where it says `normalize`
@@ -164,28 +119,24 @@ def train_sb3(
     settings = copy.deepcopy(ZOO[env])
     del settings["n_timesteps"]
     envs = make_vec_env(env, n_envs=settings.pop("n_envs"), seed=seed, vec_env_cls=DummyVecEnv)
-    if settings.pop("normalize", False):
+    normalised = settings.pop("normalize", False)
+    if normalised:
         envs = VecNormalize(envs, gamma=settings["gamma"])
     for key in ("learning_rate", "clip_range"):
         settings[key] = _schedule(settings[key])
     model = PPO("MlpPolicy", envs, seed=seed, device="cpu", verbose=0, **settings)
-    checks = _Checks(check_every, check)
 
     def policy(obs: np.ndarray) -> np.ndarray:
-        if isinstance(envs, VecNormalize):
-            obs = envs.normalize_obs(obs)
-        return model.predict(obs, deterministic=True)[0]
+        return model.predict(envs.normalize_obs(obs) if normalised else obs, deterministic=True)[0]
 
     class Callback(BaseCallback):
         def _on_step(self) -> bool:
-            checks.reached(self.num_timesteps, policy)
+            check(self.num_timesteps, policy)
             return True
 
-    checks.start()
     model.learn(total_steps, callback=Callback())
-    record = checks.record(seed, model.num_timesteps, checks.seconds())
     envs.close()
-    return record, policy
+    return policy
 
 
 def _schedule(value: float | str) -> float | Callable[[float], float]:
@@ -224,14 +175,8 @@ def _network(inputs: int, outputs: int, last_gain: float) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-def train_cleanrl(
-    env: str,
-    seed: int,
-    total_steps: int,
-    check_every: int | None = None,
-    check: Check | None = None,
-) -> tuple[dict, Policy]:
-    """Train with the recipe of CleanRL's `ppo.py`, restated: the record, and the greedy policy.
+def train_cleanrl(env: str, seed: int, total_steps: int, check: Check = _never) -> Policy:
+    """Train with the recipe of CleanRL's `ppo.py`, restated; return the greedy policy.
 
     For vector observations and discrete actions. Everything that costs time or decides what is
     learned follows the original: its hyperparameters, a learning rate that falls linearly to 0
@@ -249,41 +194,35 @@ def train_cleanrl(
     bit for bit (compared over 5,120 and 30,720 steps of CartPole-v1); this takes 2 to 6 % less
     CPU time, both without output.
     """
-    c = CLEANRL
-    num_envs, num_steps = c["num_envs"], c["num_steps"]
-    batch_size = num_envs * num_steps
+    batch_size = NUM_ENVS * NUM_STEPS
     updates = total_steps // batch_size
     if updates < 1:
         raise ValueError(f"total_steps must hold a rollout of {batch_size}, got {total_steps}")
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     envs = SyncVectorEnv(
-        [lambda: RecordEpisodeStatistics(gym.make(env))] * num_envs,
+        [lambda: RecordEpisodeStatistics(gym.make(env))] * NUM_ENVS,
         autoreset_mode=AutoresetMode.SAME_STEP,
     )
     if not isinstance(envs.single_action_space, gym.spaces.Discrete):
         raise ValueError(f"{env} has continuous actions, this recipe is for discrete ones")
     obs_size = envs.single_observation_space.shape[0]
     agent = _Agent(obs_size, int(envs.single_action_space.n))
-    optimizer = torch.optim.Adam(agent.parameters(), lr=c["learning_rate"], eps=c["adam_eps"])
-    checks = _Checks(check_every, check)
+    optimizer = torch.optim.Adam(agent.parameters(), lr=LEARNING_RATE, eps=ADAM_EPS)
 
     @torch.no_grad()
     def policy(obs: np.ndarray) -> np.ndarray:
         return agent.actor(torch.as_tensor(obs, dtype=torch.float32)).argmax(-1).numpy()
 
-    observations = torch.zeros(num_steps, num_envs, obs_size)
-    actions = torch.zeros(num_steps, num_envs, dtype=torch.int64)
-    log_probs, rewards, ended = (torch.zeros(num_steps, num_envs) for _ in range(3))
-    values = torch.zeros(num_steps + 1, num_envs)  # the last row belongs to what comes next
-    steps, diagnostics = 0, {}
-
-    checks.start()
+    observations = torch.zeros(NUM_STEPS, NUM_ENVS, obs_size)
+    actions = torch.zeros(NUM_STEPS, NUM_ENVS, dtype=torch.int64)
+    log_probs, rewards, ended = (torch.zeros(NUM_STEPS, NUM_ENVS) for _ in range(3))
+    values = torch.zeros(NUM_STEPS + 1, NUM_ENVS)  # the last row belongs to what comes next
+    steps = 0
     obs = torch.tensor(envs.reset(seed=seed)[0], dtype=torch.float32)
     for update in range(updates):
-        if c["anneal_lr"]:
-            optimizer.param_groups[0]["lr"] = c["learning_rate"] * (1 - update / updates)
-        for t in range(num_steps):
+        optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - update / updates)
+        for t in range(NUM_STEPS):
             observations[t] = obs
             with torch.no_grad():
                 actions[t], log_probs[t], _, values[t] = agent(obs)
@@ -291,23 +230,22 @@ def train_cleanrl(
             rewards[t] = torch.tensor(reward)
             ended[t] = torch.tensor(terminated | truncated)
             obs = torch.tensor(next_obs, dtype=torch.float32)
-            steps += num_envs
-            checks.reached(steps, policy)
+            steps += NUM_ENVS
+            check(steps, policy)
         with torch.no_grad():
             values[-1] = agent.critic(obs).flatten()
-            advantages = _gae(rewards, values, ended, c["gamma"], c["gae_lambda"])
+            advantages = _gae(rewards, values, ended, GAMMA, LAMBDA)
         data = [observations, actions, log_probs, values[:-1], advantages, advantages + values[:-1]]
         data = [column.flatten(0, 1) for column in data]
-        for _ in range(c["update_epochs"]):
-            for rows in rng.permutation(batch_size).reshape(c["num_minibatches"], -1):
-                loss, diagnostics = _loss(agent, *(column[rows] for column in data))
+        for _ in range(EPOCHS):
+            for rows in rng.permutation(batch_size).reshape(MINIBATCHES, -1):
+                loss, _ = _loss(agent, *(column[rows] for column in data))
                 optimizer.zero_grad()
                 loss.backward()
-                nn.utils.clip_grad_norm_(agent.parameters(), c["max_grad_norm"])
+                nn.utils.clip_grad_norm_(agent.parameters(), MAX_GRAD_NORM)
                 optimizer.step()
-    record = checks.record(seed, steps, checks.seconds()) | diagnostics
     envs.close()
-    return record, policy
+    return policy
 
 
 def _gae(rewards: Tensor, values: Tensor, ended: Tensor, gamma: float, lambda_: float) -> Tensor:
@@ -330,24 +268,22 @@ def _loss(
     advantages: Tensor,
     returns: Tensor,
 ) -> tuple[Tensor, dict]:
-    """The clipped objective, the clipped value loss and the entropy bonus of one minibatch."""
-    clip = CLEANRL["clip_coef"]
+    """The clipped objective, the clipped value loss and the entropy bonus of one minibatch.
+
+    With the diagnostics that the original computes: they cost time, too.
+    """
     _, log_probs, entropies, values = agent(obs, actions)
     log_ratio = log_probs - old_log_probs
     ratio = log_ratio.exp()
     with torch.no_grad():
         diagnostics = {
             "approx_kl": (ratio - 1 - log_ratio).mean().item(),
-            "clip_fraction": ((ratio - 1).abs() > clip).float().mean().item(),
+            "clip_fraction": ((ratio - 1).abs() > CLIP).float().mean().item(),
         }
-    if CLEANRL["norm_adv"]:
-        advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-    clipped_ratio = ratio.clamp(1 - clip, 1 + clip)
+    advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+    clipped_ratio = ratio.clamp(1 - CLIP, 1 + CLIP)
     policy_loss = -torch.min(advantages * ratio, advantages * clipped_ratio).mean()
-    squares = (values - returns) ** 2
-    if CLEANRL["clip_vloss"]:
-        near = old_values + (values - old_values).clamp(-clip, clip)
-        squares = torch.max(squares, (near - returns) ** 2)
-    value_loss = 0.5 * squares.mean()
-    loss = policy_loss - CLEANRL["ent_coef"] * entropies.mean() + CLEANRL["vf_coef"] * value_loss
+    near = old_values + (values - old_values).clamp(-CLIP, CLIP)
+    value_loss = 0.5 * torch.max((values - returns) ** 2, (near - returns) ** 2).mean()
+    loss = policy_loss - ENTROPY_COEF * entropies.mean() + VALUE_COEF * value_loss
     return loss, diagnostics

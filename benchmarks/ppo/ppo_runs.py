@@ -1,41 +1,62 @@
-"""Training and testing one PPO agent: what the benchmarks of PPO share.
-
-Seeds are those that no setting was chosen on: the recipes were tuned on seeds below 200.
-"""
+"""Training and testing one PPO agent: what the benchmarks of PPO share."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 
 import numpy as np
 
-from benchmarks.harness import Goal
+from benchmarks.harness import Clock, Goal
 from course_lib.evaluation import evaluate
 from course_lib.rl import ppo
 from course_lib.rl.agent import Agent
-from course_lib.rl.envs import make
+from course_lib.rl.envs import Envs, make
+
+
+def train(
+    env: str,
+    config: ppo.Config,
+    seed: int,
+    limit: float = np.inf,
+    adam_eps: float = 1e-5,
+    wrap: Callable[[Envs], Envs] = lambda envs: envs,
+) -> tuple[Agent, list[dict], Clock]:
+    """Train one agent, for ``limit`` steps at most: the agent, its metrics, what it took."""
+    envs = wrap(make(env, config.num_envs, seed))
+    agent = Agent(envs, config.agent, seed)
+    run = ppo.Run(agent, envs, config, seed)
+    run.optimizer.param_groups[0]["eps"] = adam_eps
+    rows = []
+    with Clock() as clock:
+        for row in ppo.train(agent, envs, config, seed, run=run):
+            rows.append(row)
+            if row["steps"] >= limit:
+                break
+    return agent, rows, clock
+
+
+def curve(rows: list[dict], points: int, digits: int) -> dict:
+    """The learning curve: the mean return of the 100 episodes that ended last, while sampling."""
+    kept = rows[:: max(1, len(rows) // points)]
+    returns = [None if np.isnan(row["return"]) else round(row["return"], digits) for row in kept]
+    return {"steps": [int(row["steps"]) for row in kept], "training": returns}
+
+
+def test(policy: Callable, env: str, seed: int, episodes: int) -> np.ndarray:
+    """Returns of greedy episodes in environments that no agent trained in."""
+    return evaluate(policy, make(env, episodes, 10_000 + seed), episodes)
 
 
 def train_and_test(env: str, config: ppo.Config, seed: int, episodes: int) -> dict:
-    """Train one agent, then play greedy episodes with its last policy, in unseen environments.
-
-    `training` is the learning curve: the mean return of the 100 episodes that ended last,
-    drawn actions included. `seconds` is the wall clock of training.
-    """
-    start = time.perf_counter()
-    envs = make(env, config.num_envs, seed)
-    agent = Agent(envs, config.agent, seed)
-    rows = list(ppo.train(agent, envs, config, seed))
-    seconds = time.perf_counter() - start
-    returns = evaluate(agent.act, make(env, episodes, 10_000 + seed), episodes)
-    kept = rows[:: max(1, len(rows) // 60)]
+    """One run of a benchmark: greedy episodes with the last policy, and the learning curve."""
+    agent, rows, clock = train(env, config, seed)
+    returns = test(agent.act, env, seed, episodes)
     return {
         "seed": seed,
         "return": round(float(returns.mean()), 2),
         "median": round(float(np.median(returns)), 2),
-        "seconds": round(seconds, 2),
-        "steps": [int(row["steps"]) for row in kept],
-        "training": [None if np.isnan(row["return"]) else round(row["return"], 2) for row in kept],
+        "seconds": round(clock.wall, 2),
+        **curve(rows, 60, 2),
     }
 
 

@@ -11,19 +11,19 @@ values slow the policy), and the factor gamma^t of a discounted return's exact g
 step. Experience is used once: its gradient belongs to the policy that played it.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from course_lib import randomness
+from course_lib import limits, randomness
 from course_lib.rl import returns
 from course_lib.rl.agent import Agent, AgentConfig
 from course_lib.rl.distributions import Categorical
 from course_lib.rl.envs import Envs
+from course_lib.rl.episodes import EpisodeReturns
 from course_lib.rl.losses import masked_mean, value_loss
 from course_lib.rl.rollout import Collector, Rollout
 
@@ -45,25 +45,20 @@ class Config:
     agent: AgentConfig = field(default_factory=AgentConfig)
 
     def __post_init__(self) -> None:
-        at_least_1 = "total_steps num_envs rollout_length value_steps"
         baselines = ("none", "leave one out", "value")
-        limits = [
-            ("gamma lam", lambda x: 0 <= x <= 1, "lie in [0, 1]"),
-            ("learning_rate", lambda x: x > 0, "be above 0"),
-            ("value_coef entropy_coef", lambda x: x >= 0, "not be negative"),
+        limits.check(
+            self,
             ("baseline", lambda x: x in baselines, f"be one of {', '.join(baselines)}"),
-            (at_least_1, lambda x: x >= 1, "be at least 1"),
-        ]
-        for names, holds, limit in limits:
-            for name in names.split():
-                if not holds(getattr(self, name)):
-                    raise ValueError(f"{name} must {limit}, got {getattr(self, name)}")
+            at_least_1="total_steps num_envs rollout_length value_steps",
+            above_0="learning_rate",
+            not_negative="value_coef entropy_coef",
+            fraction="gamma lam",
+        )
 
 
 CARTPOLE_REINFORCE = Config(value_coef=0.0)
 CARTPOLE_LEAVE_ONE_OUT = Config(baseline="leave one out", value_coef=0.0)
 # Values that lag behind mislead the policy: they take several steps for each one of the policy.
-CARTPOLE_VALUE_BASELINE = Config(baseline="value", value_steps=8)
 CARTPOLE_A2C = Config(rollout_length=32, learning_rate=2e-3, value_steps=8)
 
 
@@ -135,45 +130,36 @@ def play_episodes(agent: Agent, envs: Envs, generator: torch.Generator) -> Rollo
     ``valid`` is False after an episode's end; rewards and ends are 0 there. (The environments move
     together, so those that are done play on until the last one is.)
     """
-    seen, chosen, rows = [], [], []
+    all_obs, all_actions, rows = [], [], []
     obs, playing = envs.reset(), np.ones(envs.num_envs, bool)
     while playing.any():
         if agent.obs_normalizer is not None:
             agent.obs_normalizer.update(obs[playing])
-        seen.append(agent.read(obs))
-        chosen.append(agent.network.policy(seen[-1]).sample(generator))
-        obs, rewards, terminated, truncated, _ = envs.step(chosen[-1].cpu().numpy())
+        all_obs.append(agent.read(obs))
+        all_actions.append(agent.network.policy(all_obs[-1]).sample(generator))
+        obs, rewards, terminated, truncated, _ = envs.step(all_actions[-1].cpu().numpy())
         rows.append((rewards * playing, terminated & playing, truncated & playing, playing))
         playing = playing & ~(terminated | truncated)
-    columns = [torch.as_tensor(np.stack(c), device=agent.device) for c in zip(*rows, strict=True)]
-    stacked, actions = torch.stack(seen), torch.stack(chosen)
-    policy, values = agent.network(stacked.flatten(0, 1))
-    logp = policy.logp(actions.flatten(0, 1)).view(len(seen), -1)
-    values = torch.cat([values, agent.network.value(agent.read(obs))]).view(len(seen) + 1, -1)
-    return Rollout(stacked, actions, logp, values[:-1], values[1:], *columns)
+    columns = (torch.as_tensor(np.stack(x), device=agent.device) for x in zip(*rows, strict=True))
+    last_values = agent.network.value(agent.read(obs))
+    obs, actions = torch.stack(all_obs), torch.stack(all_actions)
+    policy, values = agent.network(obs.flatten(0, 1))
+    logp = policy.logp(actions.flatten(0, 1)).view(len(obs), -1)
+    values = torch.cat([values, last_values]).view(len(obs) + 1, -1)
+    return Rollout(obs, actions, logp, values[:-1], values[1:], *columns)
 
 
 def reinforce(
-    agent: Agent,
-    envs: Envs,
-    config: Config,
-    seed: int = 0,
-    *,
-    return_to_go: Callable[..., Tensor] = return_to_go,
-    leave_one_out: Callable[..., Tensor] = leave_one_out,
-    policy_gradient_loss: Callable[..., Tensor] = policy_gradient_loss,
-    entropy_bonus: Callable[..., Tensor] = entropy_bonus,
+    agent: Agent, envs: Envs, config: Config, seed: int = 0
 ) -> Iterator[dict[str, float]]:
     """Train ``agent`` in place; yield a dictionary of metrics after each update.
 
-    An update plays one whole episode per environment. Returns count what was seen: nothing
+    An update plays one whole episode per environment. Returns count what was observed: nothing
     stands in for what a truncation cut off. ``seed`` drives the actions drawn; agent and
-    environments have their own. The last four functions can be replaced, by your own or by a
-    mistake that you want to see fail. Metrics: ``steps`` of all episodes so far, ``return`` (mean
-    over the last 100 episodes), ``policy_loss``, ``value_loss``, ``entropy``.
+    environments have their own. Metrics: ``steps`` of all episodes so far, ``return`` (mean over
+    the last 100 episodes), ``policy_loss``, ``value_loss``, ``entropy``.
     """
-    learner = _Learner(agent, config, seed, policy_gradient_loss, entropy_bonus)
-    recent: deque[float] = deque(maxlen=100)
+    learner, played = _Learner(agent, config, seed), EpisodeReturns()
     while learner.steps < config.total_steps:
         episodes = play_episodes(agent, envs, learner.generator)
         totals = return_to_go(episodes.rewards, config.gamma)
@@ -183,45 +169,39 @@ def reinforce(
         elif config.baseline == "value":
             advantages = totals - episodes.values
         metrics = learner.update(episodes, advantages, totals)
-        recent.extend(episodes.rewards.sum(0).tolist())
+        played.finished.extend(episodes.rewards.sum(0).tolist())
         learner.steps += int(episodes.valid.sum())
-        yield {"steps": float(learner.steps), "return": float(np.mean(recent)), **metrics}
+        yield {"steps": float(learner.steps), "return": played.mean, **metrics}
 
 
-def a2c(
-    agent: Agent,
-    envs: Envs,
-    config: Config,
-    seed: int = 0,
-    *,
-    gae: Callable[..., Tensor] = returns.gae,
-    policy_gradient_loss: Callable[..., Tensor] = policy_gradient_loss,
-    entropy_bonus: Callable[..., Tensor] = entropy_bonus,
-) -> Iterator[dict[str, float]]:
+def a2c(agent: Agent, envs: Envs, config: Config, seed: int = 0) -> Iterator[dict[str, float]]:
     """Train ``agent`` in place; yield a dictionary of metrics after each update.
 
     An update takes ``rollout_length`` steps per environment; values stand in for what comes later.
     The rest is as in ``reinforce``; ``return`` is nan before the first episode ends.
     """
-    learner = _Learner(agent, config, seed, policy_gradient_loss, entropy_bonus)
-    collector = Collector(envs)
+    learner, collector = _Learner(agent, config, seed), Collector(envs)
     while learner.steps < config.total_steps:
         rollout = collector.collect(agent, config.rollout_length, learner.generator)
-        ends = rollout.terminated, rollout.truncated
-        values = rollout.values, rollout.next_values
-        advantages = gae(rollout.rewards, *values, *ends, config.gamma, config.lam)
+        advantages = returns.gae(
+            rollout.rewards,
+            rollout.values,
+            rollout.next_values,
+            rollout.terminated,
+            rollout.truncated,
+            config.gamma,
+            config.lam,
+        )
         metrics = learner.update(rollout, advantages, rollout.values + advantages)
         learner.steps += config.rollout_length * envs.num_envs
-        mean = float(np.mean(collector.recent)) if collector.recent else float("nan")
-        yield {"steps": float(learner.steps), "return": mean, **metrics}
+        yield {"steps": float(learner.steps), "return": collector.episodes.mean, **metrics}
 
 
 class _Learner:
     """What both algorithms share: the optimiser, the random numbers, one update."""
 
-    def __init__(self, agent: Agent, config: Config, seed: int, *functions: Callable):
+    def __init__(self, agent: Agent, config: Config, seed: int):
         self.agent, self.config = agent, config
-        self.policy_loss, self.entropy = functions
         self.steps = 0  # environment steps so far
         self.optimizer = torch.optim.Adam(agent.network.parameters(), eps=1e-5, fused=True)
         self.generator = randomness.generator(seed, device=agent.device)
@@ -235,8 +215,8 @@ class _Learner:
         targets, mask = targets.flatten(), rollout.valid.flatten().to(targets.dtype)
         policy, values = network(obs)
         numbered = isinstance(policy, Categorical)
-        entropy = self.entropy(policy.logits) if numbered else policy.entropy()
-        policy_loss = self.policy_loss(policy.logp(actions), advantages.flatten(), mask)
+        entropy = entropy_bonus(policy.logits) if numbered else policy.entropy()
+        policy_loss = policy_gradient_loss(policy.logp(actions), advantages.flatten(), mask)
         loss, metrics = actor_critic_loss(policy_loss, values, targets, entropy, mask, config)
         for k in range(config.value_steps):
             if k > 0:

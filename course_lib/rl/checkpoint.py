@@ -37,7 +37,7 @@ def save(folder: str | Path, agent: Agent, envs: Envs, config: Config, run: Run)
         "generator": run.generator.get_state(),
         "obs": torch.as_tensor(collector.obs),
         "ended": torch.as_tensor(collector.ended),
-        "running": torch.as_tensor(collector.running),
+        "running": torch.as_tensor(collector.episodes.running),
     }
     if scaler is not None:
         tensors |= {f"scaler.{k}": torch.as_tensor(v) for k, v in scaler.state().items()}
@@ -47,7 +47,7 @@ def save(folder: str | Path, agent: Agent, envs: Envs, config: Config, run: Run)
     record = {
         "steps": run.steps,
         "config": asdict(config),
-        "recent": list(collector.recent),
+        "recent": list(collector.episodes.finished),
         "envs": envs.state(),
     }
     (fresh / "run.json").write_text(json.dumps(record) + "\n", encoding="utf-8")
@@ -83,8 +83,8 @@ def load(folder: str | Path, envs: Envs, config: Config) -> tuple[Agent, Run]:
     envs.load_state(record["envs"])
     collector.obs = tensors["obs"].numpy()
     collector.ended = tensors["ended"].numpy()
-    collector.running = tensors["running"].numpy()
-    collector.recent.extend(record["recent"])
+    collector.episodes.running = tensors["running"].numpy()
+    collector.episodes.finished.extend(record["recent"])
     if collector.reward_scaler is not None:
         collector.reward_scaler.load_state(
             {k[7:]: v.numpy() for k, v in tensors.items() if k.startswith("scaler.")}

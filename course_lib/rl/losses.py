@@ -23,6 +23,25 @@ def clipped_surrogate(ratio: Tensor, advantages: Tensor, clip: float) -> Tensor:
     return -torch.min(ratio * advantages, ratio.clamp(1 - clip, 1 + clip) * advantages)
 
 
+def policy_loss(
+    logp: Tensor, old_logp: Tensor, advantages: Tensor, clip: float, mask: Tensor | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The mean clipped surrogate, a number, and how far the policy has moved: "kl", "clipped".
+
+    ``clipped`` is the share of ratios beyond the clip. ``mask`` (...) is 1 where a row counts, 0
+    where it does not (padding, prompts): such rows may hold anything and change nothing.
+    """
+    if mask is not None:  # infinity times 0 would be nan
+        logp, old_logp = (x.masked_fill(mask == 0, 0.0) for x in (logp, old_logp))
+    ratio = probability_ratio(logp, old_logp)
+    loss = masked_mean(clipped_surrogate(ratio, advantages, clip), mask)
+    with torch.no_grad():
+        beyond = ((ratio - 1).abs() > clip).to(ratio.dtype)
+        kl = masked_mean(approx_kl(logp, old_logp), mask)
+        metrics = {"policy_loss": loss, "kl": kl, "clipped": masked_mean(beyond, mask)}
+    return loss, {name: number.detach() for name, number in metrics.items()}
+
+
 def value_loss(
     values: Tensor, targets: Tensor, old_values: Tensor | None = None, clip: float | None = None
 ) -> Tensor:

@@ -154,6 +154,11 @@ class ActorCritic(nn.Module):
             orthogonal(self.policy_head, 0.01)
             orthogonal(self.value_head, 1.0)
 
+    @property
+    def shares_body(self) -> bool:
+        """Whether policy and value come out of one body."""
+        return self.value_body is None
+
     def forward(self, obs: Tensor) -> tuple[Distribution, Tensor]:
         """The policy and the values, for training: a shared body is passed once."""
         obs = obs.float()  # images arrive as uint8

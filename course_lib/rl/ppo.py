@@ -6,30 +6,22 @@ each is a field of ``Config`` or a comment at its line. Left out: the KL penalty
 recurrent policies, several learners.
 
 ``train`` reads top to bottom: collect a rollout, estimate advantages, then several epochs of
-minibatch steps on the clipped loss. ``ppo_loss`` and its parts are functions of tensors of any
-shape. They know neither network nor environment, so language models can use them as well.
+minibatch steps on the clipped loss. ``ppo_loss`` and its parts (``losses``) are functions of
+tensors of any shape. They know neither network nor environment, so language models use them too.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from course_lib import randomness
+from course_lib import limits, randomness
 from course_lib.rl import returns
 from course_lib.rl.agent import Agent, AgentConfig
 from course_lib.rl.envs import Envs
-from course_lib.rl.losses import (
-    approx_kl,
-    clipped_surrogate,
-    masked_mean,
-    probability_ratio,
-    value_loss,
-    whiten,
-)
+from course_lib.rl.losses import masked_mean, policy_loss, value_loss, whiten
 from course_lib.rl.normalize import RewardScaler
 from course_lib.rl.rollout import Collector, Rollout
 
@@ -58,18 +50,14 @@ class Config:
     agent: AgentConfig = field(default_factory=AgentConfig)
 
     def __post_init__(self) -> None:
-        at_least_1 = "total_steps num_envs rollout_length epochs minibatch_size"
-        limits = [
-            ("gamma lam", lambda x: 0 <= x <= 1, "lie in [0, 1]"),
-            ("clip learning_rate max_grad_norm", lambda x: x > 0, "be above 0"),
-            ("value_coef entropy_coef", lambda x: x >= 0, "not be negative"),
-            ("value_clip target_kl", lambda x: x is None or x > 0, "be above 0, or None"),
-            (at_least_1, lambda x: x >= 1, "be at least 1"),
-        ]
-        for names, holds, limit in limits:
-            for name in names.split():
-                if not holds(getattr(self, name)):
-                    raise ValueError(f"{name} must {limit}, got {getattr(self, name)}")
+        limits.check(
+            self,
+            at_least_1="total_steps num_envs rollout_length epochs minibatch_size",
+            above_0="clip learning_rate max_grad_norm value_clip target_kl",
+            not_negative="value_coef entropy_coef",
+            fraction="gamma lam",
+            optional="value_clip target_kl",
+        )
 
 
 CARTPOLE = Config(
@@ -102,83 +90,30 @@ BREAKOUT = Config(
     entropy_coef=0.01,
     agent=AgentConfig(hidden=(128, 128), shared=True, activation="relu"),
 )
-# Two robots, to compare with Stable-Baselines3. The cheetah's settings lean on the RL Zoo's.
-HALF_CHEETAH = Config(
-    total_steps=500_000,
-    num_envs=8,
-    rollout_length=64,
-    epochs=10,
-    minibatch_size=128,
-    gamma=0.98,
-    lam=0.92,
-    clip=0.1,
-    learning_rate=1e-4,
-    max_grad_norm=0.8,
-    scale_rewards=True,
-    agent=AgentConfig(
-        hidden=(256, 256),
-        activation="relu",
-        log_std=-2.0,
-        orthogonal_init=False,
-        normalize_obs=True,
-    ),
-)
-HOPPER = Config(
-    total_steps=500_000,
-    num_envs=4,
-    rollout_length=512,
-    epochs=10,
-    minibatch_size=64,
-    learning_rate=3e-4,
-    scale_rewards=True,
-    agent=AgentConfig(normalize_obs=True),
-)
 
 
 def ppo_loss(
     logp: Tensor,
     old_logp: Tensor,
     advantages: Tensor,
-    *,
-    clip: float = 0.2,
+    values: Tensor,
+    old_values: Tensor,
+    targets: Tensor,
+    entropy: Tensor,
+    config: Config,
     mask: Tensor | None = None,
-    values: Tensor | None = None,
-    targets: Tensor | None = None,
-    old_values: Tensor | None = None,
-    value_coef: float = 0.5,
-    value_clip: float | None = None,
-    entropy: Tensor | None = None,
-    entropy_coef: float = 0.0,
-    probability_ratio: Callable[..., Tensor] = probability_ratio,
-    clipped_surrogate: Callable[..., Tensor] = clipped_surrogate,
-    value_loss: Callable[..., Tensor] = value_loss,
-    approx_kl: Callable[..., Tensor] = approx_kl,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """PPO's whole loss, a number, and its metrics (arXiv 1707.06347, equation 9, sign turned).
 
-    All tensors have one shape (...): (B,) rows of a minibatch, or (B, T) tokens. ``mask`` is 1
-    where a row counts and 0 where it does not (padding, prompts, reset rows): such rows change
-    neither loss nor metrics. Without ``values`` the value loss is left out. The last four
-    arguments are the parts, to be replaced by your own.
+    All tensors have one shape (...): (B,) rows of a minibatch, or (B, T) tokens; what is "old" was
+    computed when the actions were chosen. ``mask`` (...) is 1 where a row counts. Rows left out
+    change neither loss nor metrics. Of ``config`` count the clips and the weights of the parts.
     """
-    if mask is not None:  # rows left out may hold anything, and infinity times 0 would be nan
-        logp, old_logp = (x.masked_fill(mask == 0, 0.0) for x in (logp, old_logp))
-    ratio = probability_ratio(logp, old_logp)
-    policy = masked_mean(clipped_surrogate(ratio, advantages, clip), mask)
-    loss, metrics = policy, {"policy_loss": policy.detach()}
-    if values is not None:
-        value = masked_mean(value_loss(values, targets, old_values, value_clip), mask)
-        loss = loss + value_coef * value
-        metrics["value_loss"] = value.detach()
-    if entropy is not None:
-        mean_entropy = masked_mean(entropy, mask)
-        loss = loss - entropy_coef * mean_entropy
-        metrics["entropy"] = mean_entropy.detach()
-    with torch.no_grad():
-        metrics["kl"] = masked_mean(approx_kl(logp, old_logp), mask)
-        beyond = ((ratio - 1).abs() > clip).to(ratio.dtype)
-        metrics["clipped"] = masked_mean(beyond, mask)
-    return loss, metrics
+    policy, moved = policy_loss(logp, old_logp, advantages, config.clip, mask)
+    value = masked_mean(value_loss(values, targets, old_values, config.value_clip), mask)
+    mean_entropy = masked_mean(entropy, mask)
+    loss = policy + config.value_coef * value - config.entropy_coef * mean_entropy
+    return loss, {"value_loss": value.detach(), "entropy": mean_entropy.detach(), **moved}
 
 
 class Run:
@@ -199,20 +134,12 @@ class Run:
 
 
 def train(
-    agent: Agent,
-    envs: Envs,
-    config: Config,
-    seed: int = 0,
-    *,
-    run: Run | None = None,
-    gae: Callable[..., Tensor] = returns.gae,
-    ppo_loss: Callable[..., tuple[Tensor, dict[str, Tensor]]] = ppo_loss,
+    agent: Agent, envs: Envs, config: Config, seed: int = 0, *, run: Run | None = None
 ) -> Iterator[dict[str, float]]:
     """Train ``agent`` in place; yield a dictionary of metrics after each rollout's update.
 
     ``seed`` drives sampling and shuffling; agent and environments have their own. With ``run``
-    training goes on from there. ``gae`` and ``ppo_loss`` can be replaced, by your own or by a
-    mistake that you want to see fail.
+    training goes on from there.
     Metrics: ``steps`` of all environments so far, ``return`` (mean over the last 100 episodes,
     nan before the first ends), ``policy_loss``, ``value_loss``, ``entropy``, ``kl``, ``clipped``
     (share of ratios beyond the clip), ``explained`` (share of the targets' variance that the
@@ -224,20 +151,18 @@ def train(
             rate = config.learning_rate * (1 - run.steps / config.total_steps)
             run.optimizer.param_groups[0]["lr"] = rate
         rollout = run.collector.collect(agent, config.rollout_length, run.generator)
-        batch = flatten(rollout, gae, config)
-        rows: list[dict[str, Tensor]] = []
-        for _ in range(config.epochs):
-            rows += _epoch(agent, run, batch, config, ppo_loss)
-            if config.target_kl is not None and rows[-1]["kl"] > config.target_kl:
-                break
+        advantages = returns.gae(
+            rollout.rewards,
+            rollout.values,
+            rollout.next_values,
+            rollout.terminated,
+            rollout.truncated,
+            config.gamma,
+            config.lam,
+        )
+        metrics = update(agent, run, flatten(rollout, advantages), config)
         run.steps += config.rollout_length * envs.num_envs
-        recent = run.collector.recent
-        yield {
-            "steps": float(run.steps),
-            "return": float(np.mean(recent)) if recent else float("nan"),
-            **{name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]},
-            "explained": _explained(batch),
-        }
+        yield {"steps": float(run.steps), "return": run.collector.episodes.mean, **metrics}
 
 
 class Batch(NamedTuple):
@@ -251,49 +176,39 @@ class Batch(NamedTuple):
     targets: Tensor  # (B,) what the values should have been
 
 
-def flatten(rollout: Rollout, gae: Callable[..., Tensor], config: Config) -> Batch:
-    """Estimate advantages along time, then lay all rows but the resets side by side."""
-    advantages = gae(
-        rollout.rewards,
-        rollout.values,
-        rollout.next_values,
-        rollout.terminated,
-        rollout.truncated,
-        config.gamma,
-        config.lam,
-    )
+def flatten(rollout: Rollout, advantages: Tensor) -> Batch:
+    """Lay all rows of (T, N) but the resets side by side, with their ``advantages`` (T, N)."""
     columns = (rollout.obs, rollout.actions, rollout.logp, rollout.values, advantages)
     rows = [column[rollout.valid] for column in columns]
     return Batch(*rows, targets=rows[-1] + rows[-2])
 
 
-def _epoch(
-    agent: Agent, run: Run, batch: Batch, config: Config, ppo_loss: Callable
-) -> Iterator[dict[str, Tensor]]:
+def update(agent: Agent, run: Run, batch: Batch, config: Config) -> dict[str, float]:
+    """Several epochs on ``batch``, and the mean of their metrics."""
+    rows: list[dict[str, Tensor]] = []
+    for _ in range(config.epochs):
+        rows += _epoch(agent, run, batch, config)
+        if config.target_kl is not None and rows[-1]["kl"] > config.target_kl:
+            break
+    metrics = {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]}
+    unexplained = batch.advantages.var() / batch.targets.var().clamp(min=1e-12)
+    return metrics | {"explained": float(1 - unexplained)}
+
+
+def _epoch(agent: Agent, run: Run, batch: Batch, config: Config) -> Iterator[dict[str, Tensor]]:
     """One pass over the batch in an order drawn anew, a gradient step per minibatch."""
     order = torch.randperm(len(batch.obs), generator=run.generator, device=agent.device)
     for index in order.tensor_split(max(1, round(len(order) / config.minibatch_size))):
         obs, actions, old_logp, old_values, advantages, targets = (x[index] for x in batch)
+        if config.whiten:
+            advantages = whiten(advantages)
         policy, values = agent.network(obs)
+        logp, entropy = policy.logp(actions), policy.entropy()
         loss, metrics = ppo_loss(
-            policy.logp(actions),
-            old_logp,
-            whiten(advantages) if config.whiten else advantages,
-            clip=config.clip,
-            values=values,
-            targets=targets,
-            old_values=old_values,
-            value_coef=config.value_coef,
-            value_clip=config.value_clip,
-            entropy=policy.entropy(),
-            entropy_coef=config.entropy_coef,
+            logp, old_logp, advantages, values, old_values, targets, entropy, config
         )
         run.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(agent.network.parameters(), config.max_grad_norm)
         run.optimizer.step()
         yield metrics
-
-
-def _explained(batch: Batch) -> float:
-    return float(1 - batch.advantages.var() / batch.targets.var().clamp(min=1e-12))

@@ -5,7 +5,6 @@ remembers what must be carried over: the observation on which the next action is
 which episodes have just ended, since the row after an end is a reset (see ``envs``).
 """
 
-from collections import deque
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from course_lib.rl.agent import Agent
 from course_lib.rl.envs import Envs
+from course_lib.rl.episodes import EpisodeReturns
 from course_lib.rl.normalize import RewardScaler
 
 
@@ -39,46 +39,41 @@ class Collector:
         self.reward_scaler = reward_scaler
         self.obs = envs.reset()
         self.ended = np.zeros(envs.num_envs, bool)
-        self.running = np.zeros(envs.num_envs)  # undiscounted, unscaled return so far
-        self.recent: deque[float] = deque(maxlen=100)  # returns of the latest episodes
+        self.episodes = EpisodeReturns(envs.num_envs)  # of the rewards before they are scaled
 
     @torch.no_grad()
     def collect(self, agent: Agent, length: int, generator: torch.Generator) -> Rollout:
         """Take ``length`` steps in every environment. ``generator`` draws the actions."""
-        network, seen, chosen, told, rows = agent.network, [], [], [], []
-        shared = network.value_body is None
+        network = agent.network
+        all_obs, all_actions, rows, judged = [], [], [], []
         for _ in range(length):
             if agent.obs_normalizer is not None:
                 agent.obs_normalizer.update(self.obs[~self.ended])
-            seen.append(agent.read(self.obs))
-            policy, values = network(seen[-1]) if shared else (network.policy(seen[-1]), None)
-            chosen.append(policy.sample(generator))
-            if shared:  # the values came with the policy
-                told.append((policy.logp(chosen[-1]), values))
-            rows.append(self._step(chosen[-1].cpu().numpy()))
-        obs, actions = torch.stack(seen), torch.stack(chosen)
-        rewards, terminated, truncated, valid = (
-            torch.as_tensor(np.stack(column), device=agent.device)
-            for column in zip(*rows, strict=True)
-        )
-        if shared:
-            logp, values = (torch.cat(column) for column in zip(*told, strict=True))
+            obs = agent.read(self.obs)
+            policy, values = network(obs) if network.shares_body else (network.policy(obs), None)
+            actions = policy.sample(generator)
+            if network.shares_body:  # the values came with the policy
+                judged.append((policy.logp(actions), values))
+            all_obs.append(obs)
+            all_actions.append(actions)
+            rows.append(self._step(actions.cpu().numpy()))
+        obs, actions = torch.stack(all_obs), torch.stack(all_actions)
+        if network.shares_body:
+            logp, values = (torch.cat(column) for column in zip(*judged, strict=True))
         else:  # one pass over all rows costs less than one per step
             policy, values = network(obs.flatten(0, 1))
             logp = policy.logp(actions.flatten(0, 1))
         # The observation after row t is what row t led to, even where its episode ended there.
         values = torch.cat([values, network.value(agent.read(self.obs))]).view(length + 1, -1)
-        return Rollout(
-            obs, actions, logp.view(length, -1), values[:-1], values[1:],
-            rewards, terminated, truncated, valid,
-        )  # fmt: skip
+        stacked = (np.stack(column) for column in zip(*rows, strict=True))
+        columns = (torch.as_tensor(column, device=agent.device) for column in stacked)
+        return Rollout(obs, actions, logp.view(length, -1), values[:-1], values[1:], *columns)
 
     def _step(self, actions: np.ndarray) -> tuple[np.ndarray, ...]:
-        obs, rewards, terminated, truncated, valid = self.envs.step(actions)
-        self.obs, self.ended = obs, terminated | truncated
-        self.running += rewards
-        self.recent.extend(self.running[self.ended])
-        self.running[self.ended] = 0.0
+        """Rewards, terminated, truncated, valid of one step, (N,) each."""
+        self.obs, rewards, terminated, truncated, valid = self.envs.step(actions)
+        self.ended = terminated | truncated
+        self.episodes.add(rewards, self.ended)
         if self.reward_scaler is not None:
             rewards = self.reward_scaler(rewards, self.ended, valid)
         return rewards, terminated, truncated, valid

@@ -25,7 +25,7 @@ from course_lib.lm import lora
 from course_lib.lm.generate import Sampling
 from course_lib.lm.gpt import GPT
 from course_lib.lm.losses import response_logp
-from course_lib.rl import ppo
+from course_lib.rl.losses import policy_loss
 from course_lib.rlhf.rollouts import Reward, Rollout, collect
 
 
@@ -138,12 +138,12 @@ def grpo_loss(
 
     ``logp``, ``old_logp``, ``ref_logp`` and ``weights`` (B, T), the last from ``token_weights`` of
     the *whole* batch, so that the losses of micro-batches add up; ``advantages`` (B,). The policy's
-    part is ``ppo.ppo_loss``: a mean over tokens. The surrogate is proportional to the advantage, so
+    part is ``policy_loss``: a mean over tokens. The surrogate is proportional to the advantage, so
     another weight for a token is another size of its advantage.
     """
     mask = weights > 0
     advantages = advantages[:, None] * weights * mask.sum()
-    loss, metrics = ppo.ppo_loss(logp, old_logp, advantages, clip=clip, mask=mask)
+    loss, metrics = policy_loss(logp, old_logp, advantages, clip, mask)
     if ref_logp is not None:
         logp, ref_logp = (x.masked_fill(~mask, 0.0) for x in (logp, ref_logp))
         loss = loss + beta * (weights * kl_estimate(logp, ref_logp, kl)).sum()

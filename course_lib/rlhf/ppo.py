@@ -7,7 +7,7 @@ whose sum over a response estimates the KL divergence between the two. The detai
 Huang et al., 2403.17031; each stands at its line.
 
 ``train`` reads top to bottom: write, score, shape the rewards, estimate advantages, then several
-epochs on the clipped loss. GAE and the loss are those of CartPole (`rl/returns.py`, `rl/ppo.py`).
+epochs on the clipped loss. GAE and the loss are CartPole's (`rl/returns.py`, `rl/losses.py`).
 Left out: a pretraining term in the loss (InstructGPT's "ptx"), several processes.
 """
 
@@ -22,7 +22,8 @@ from course_lib import randomness
 from course_lib.lm import losses
 from course_lib.lm.generate import Sampling
 from course_lib.lm.gpt import GPT
-from course_lib.rl import ppo, returns
+from course_lib.rl import returns
+from course_lib.rl.losses import masked_mean, policy_loss, value_loss, whiten
 from course_lib.rlhf.rollouts import Reward, Rollout, collect
 
 
@@ -124,7 +125,7 @@ def whiten_advantages(advantages: Tensor, response_mask: Tensor) -> Tensor:
     ``advantages`` and ``response_mask`` (B, T). Prompts and padding hold zeros that nobody chose:
     counted in, they would pull both mean and spread towards 0.
     """
-    return ppo.whiten(advantages, response_mask).masked_fill(~response_mask.bool(), 0.0)
+    return whiten(advantages, response_mask).masked_fill(~response_mask.bool(), 0.0)
 
 
 def adapted_beta(beta: float, kl: float, target: float, rate: float = 0.5) -> float:
@@ -191,7 +192,8 @@ def train(
     Metrics: "steps" counts updates, "responses" all responses so far; "reward" is the mean score,
     "kl" the nats by which a response is more probable than under the reference (the mean over
     responses estimates KL(policy || reference)); "beta"; "length" in tokens; "finished", the share
-    with an end; then those of `rl.ppo.ppo_loss`, where "update_kl" is the change within the update.
+    with an end; then those of `rl.losses.policy_loss`, where "update_kl" is the change within the
+    update, and the value loss.
     """
     generator = randomness.generator(seed)
     parameters = [p for p in (*policy.parameters(), *critic.parameters()) if p.requires_grad]
@@ -250,18 +252,12 @@ def _epoch(
         tokens, valid_mask, mask, old_logp, old_values, advantages, targets = (
             x[index] for x in batch
         )
-        loss, metrics = ppo.ppo_loss(
-            response_logp(policy, tokens, valid_mask, mask, config.temperature),
-            old_logp,
-            advantages,
-            clip=config.clip,
-            mask=mask,
-            values=critic(tokens, valid_mask),
-            targets=targets,
-            old_values=old_values,
-            value_coef=config.value_coef,
-            value_clip=config.value_clip,
-        )
+        logp = response_logp(policy, tokens, valid_mask, mask, config.temperature)
+        loss, metrics = policy_loss(logp, old_logp, advantages, config.clip, mask)
+        errors = value_loss(critic(tokens, valid_mask), targets, old_values, config.value_clip)
+        error = masked_mean(errors, mask)
+        loss = loss + config.value_coef * error
+        metrics["value_loss"] = error.detach()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(policy.parameters(), config.max_grad_norm)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib.classroom import use
 from course_lib.evaluation import evaluate
 from course_lib.rl import actor_critic as ac
 from course_lib.rl import envs as environments
@@ -220,9 +221,9 @@ def test_whole_episodes_stop_counting_after_their_end():
 SHORT = {"total_steps": 400, "num_envs": 4, "rollout_length": 8, "learning_rate": 3e-2}
 
 
-def trained(algorithm, config, envs, **functions):
+def trained(algorithm, config, envs):
     agent = Agent(envs, config.agent, seed=0)
-    return agent, list(algorithm(agent, envs, config, seed=0, **functions))
+    return agent, list(algorithm(agent, envs, config, seed=0))
 
 
 @pytest.mark.parametrize("baseline", ["none", "leave one out", "value", "a2c"])
@@ -249,20 +250,21 @@ def test_continuous_actions(algorithm):
     assert all(np.isfinite(row["policy_loss"]) for row in history)
 
 
-def test_functions_given_to_the_algorithms_drive_them():
+def test_the_algorithms_are_made_of_their_parts():
     calls = []
 
     def noting(name, function):
         return lambda *args: calls.append(name) or function(*args)
 
     names = ["return_to_go", "leave_one_out", "policy_gradient_loss", "entropy_bonus"]
-    parts = {name: noting(name, getattr(ac, name)) for name in names}
+    parts = {getattr(ac, name): noting(name, getattr(ac, name)) for name in names}
     config = replace(ac.Config(**SHORT), total_steps=1, baseline="leave one out")
-    trained(ac.reinforce, config, Lottery(), **parts)
-    assert sorted(calls) == sorted(names)
-    calls.clear()
-    trained(ac.a2c, config, Lottery(), gae=noting("gae", returns.gae))
-    assert calls == ["gae"]
+    with use(parts, {returns.gae: noting("gae", returns.gae)}):
+        trained(ac.reinforce, config, Lottery())
+        assert sorted(calls) == sorted(names)
+        calls.clear()
+        trained(ac.a2c, config, Lottery())
+        assert sorted(calls) == ["entropy_bonus", "gae", "policy_gradient_loss"]
 
 
 def test_extra_steps_move_only_the_values():
@@ -288,7 +290,7 @@ def test_a_stranger_to_the_global_random_state():
         ({"gamma": 1.2}, r"gamma must lie in \[0, 1\], got 1.2"),
         ({"learning_rate": 0.0}, "learning_rate must be above 0, got 0.0"),
         ({"value_coef": -1}, "value_coef must not be negative, got -1"),
-        ({"baseline": "mean"}, "baseline must be one of none, leave one out, value, got mean"),
+        ({"baseline": "mean"}, "baseline must be one of none, leave one out, value, got 'mean'"),
         ({"value_steps": 0}, "value_steps must be at least 1, got 0"),
     ],
 )

@@ -8,25 +8,19 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib.classroom import use
 from course_lib.rl import envs as environments
-from course_lib.rl import ppo
+from course_lib.rl import losses, ppo, returns
 from course_lib.rl.agent import Agent, AgentConfig
 from course_lib.rl.envs import Step
 
 SETTINGS = {
-    "policy alone": {},
-    "with values": {"values": True},
-    "with clipped values": {"values": True, "value_clip": 0.2},
-    "with entropy": {"entropy": True, "entropy_coef": 0.03},
-    "with all": {
-        "values": True,
-        "value_clip": 0.3,
-        "value_coef": 0.7,
-        "entropy": True,
-        "entropy_coef": 0.01,
-    },
+    "plain": {},
+    "clipped values": {"value_clip": 0.2},
+    "entropy": {"entropy_coef": 0.03},
+    "all": {"value_clip": 0.3, "value_coef": 0.7, "entropy_coef": 0.01},
 }
-TENSORS = ("logp", "old_logp", "advantages", "values", "targets", "old_values", "entropy")
+TENSORS = ("logp", "old_logp", "advantages", "values", "old_values", "targets", "entropy")
 
 
 def batch(seed, shape=(12,)):
@@ -40,16 +34,9 @@ def batch(seed, shape=(12,)):
     return data
 
 
-def arguments(data, settings, mask=None):
-    """What ``ppo_loss`` is called with for one of SETTINGS."""
-    named = {k: v for k, v in settings.items() if k not in ("values", "entropy")}
-    if settings.get("values"):
-        named |= {name: data[name] for name in ("values", "targets", "old_values")}
-    if settings.get("entropy"):
-        named["entropy"] = data["entropy"]
-    if mask is not None:
-        named["mask"] = mask
-    return [data[name] for name in TENSORS[:3]], named
+def loss_of(data, settings, mask=None):
+    """What ``ppo_loss`` says of the tensors ``data`` for one of SETTINGS."""
+    return ppo.ppo_loss(*(data[name] for name in TENSORS), ppo.Config(**settings), mask)
 
 
 def by_numpy(data, settings, clip=0.2, mask=None):
@@ -64,7 +51,7 @@ def by_numpy(data, settings, clip=0.2, mask=None):
         sums["policy_loss"] -= min(ratio * advantage, kept * advantage)
         value, target, old = (data[n][i] for n in ("values", "targets", "old_values"))
         error = (value - target) ** 2
-        if settings.get("value_clip"):
+        if "value_clip" in settings:
             near = min(max(value, old - settings["value_clip"]), old + settings["value_clip"])
             error = max(error, (near - target) ** 2)
         sums["value_loss"] += error / 2
@@ -73,8 +60,8 @@ def by_numpy(data, settings, clip=0.2, mask=None):
         sums["clipped"] += abs(ratio - 1) > clip
     metrics = {name: total / max(1, len(rows)) for name, total in sums.items()}
     loss = metrics["policy_loss"]
-    loss += settings.get("value_coef", 0.5) * metrics["value_loss"] * bool(settings.get("values"))
-    loss -= settings.get("entropy_coef", 0) * metrics["entropy"] * bool(settings.get("entropy"))
+    loss += settings.get("value_coef", 0.5) * metrics["value_loss"]
+    loss -= settings.get("entropy_coef", 0) * metrics["entropy"]
     return loss, metrics
 
 
@@ -96,15 +83,11 @@ def test_loss_and_metrics_against_numpy(name, shape, masked, seed):
     data, settings = batch(seed, shape), SETTINGS[name]
     mask = some_mask(shape, seed) if masked else None
     keep = None if mask is None else torch.tensor(mask, dtype=torch.float64)
-    positional, named = arguments(tensors(data), settings, keep)
-    loss, metrics = ppo.ppo_loss(*positional, clip=0.2, **named)
+    loss, metrics = loss_of(tensors(data), settings, keep)
     expected, expected_metrics = by_numpy(data, settings, mask=mask)
     assert loss.shape == () and loss.dtype == torch.float64
     assert loss.item() == pytest.approx(expected, abs=1e-9)
-    wanted = {"policy_loss", "kl", "clipped"}
-    wanted |= {"value_loss"} if "values" in settings else set()
-    wanted |= {"entropy"} if "entropy" in settings else set()
-    assert set(metrics) == wanted
+    assert set(metrics) == {"policy_loss", "kl", "clipped", "value_loss", "entropy"}
     for key, value in metrics.items():
         assert value.item() == pytest.approx(expected_metrics[key], abs=1e-9), key
         assert not value.requires_grad
@@ -113,15 +96,14 @@ def test_loss_and_metrics_against_numpy(name, shape, masked, seed):
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("seed", range(3))
 def test_gradients_against_finite_differences(masked, seed):
-    data, settings = batch(seed), SETTINGS["with all"]
+    data, settings = batch(seed), SETTINGS["all"]
     mask = some_mask((12,), seed) if masked else None
     inputs = tensors(data)
     learned = ("logp", "values", "entropy")
     for name in learned:
         inputs[name].requires_grad_()
     keep = None if mask is None else torch.tensor(mask, dtype=torch.float64)
-    positional, named = arguments(inputs, settings, keep)
-    ppo.ppo_loss(*positional, clip=0.2, **named)[0].backward()
+    loss_of(inputs, settings, keep)[0].backward()
     step = 1e-6
     for name, row in itertools.product(learned, range(12)):
         ends = []
@@ -137,7 +119,7 @@ def test_gradients_against_finite_differences(masked, seed):
 @pytest.mark.parametrize("junk", [1.0, 1e4, math.inf, math.nan])
 def test_a_masked_row_changes_nothing_whatever_it_holds(kind, junk):
     """Rows left out may be padding, whose log-probabilities are anything at all."""
-    shape, settings = (3, 4), SETTINGS["with all"]
+    shape, settings = (3, 4), SETTINGS["all"]
     mask = torch.tensor(some_mask(shape)).to(kind)
     results = []
     for fill in (0.0, junk):
@@ -147,8 +129,7 @@ def test_a_masked_row_changes_nothing_whatever_it_holds(kind, junk):
         for name in ("advantages", "values", "targets", "entropy"):
             inputs[name][mask == 0] = fill if math.isfinite(fill) else -7.0
         learned = [inputs[name].requires_grad_() for name in ("logp", "values", "entropy")]
-        positional, named = arguments(inputs, settings, mask)
-        loss, metrics = ppo.ppo_loss(*positional, **named)
+        loss, metrics = loss_of(inputs, settings, mask)
         loss.backward()
         results.append([loss.detach(), *metrics.values(), *(x.grad for x in learned)])
     for clean, dirty in zip(*results, strict=True):
@@ -158,29 +139,26 @@ def test_a_masked_row_changes_nothing_whatever_it_holds(kind, junk):
 def test_a_fully_masked_batch_costs_nothing():
     inputs = tensors(batch(0))
     learned = [inputs[name].requires_grad_() for name in ("logp", "values", "entropy")]
-    positional, named = arguments(inputs, SETTINGS["with all"], torch.zeros(12).double())
-    loss, metrics = ppo.ppo_loss(*positional, **named)
+    loss, metrics = loss_of(inputs, SETTINGS["all"], torch.zeros(12).double())
     loss.backward()
     assert loss.item() == 0 and not any(value.item() for value in metrics.values())
     assert all(not x.grad.any() for x in learned)
 
 
-def test_the_parts_given_are_the_ones_at_work():
-    positional, named = arguments(tensors(batch(0)), SETTINGS["with values"])
-
+def test_the_loss_is_made_of_its_parts():
     def part(number):
         return lambda *args: torch.full((12,), number, dtype=torch.float64)
 
-    loss, metrics = ppo.ppo_loss(
-        *positional,
-        **named,
-        probability_ratio=part(1.05),
-        clipped_surrogate=part(2.0),
-        value_loss=part(3.0),
-        approx_kl=part(4.0),
-    )
+    parts = {
+        losses.probability_ratio: part(1.05),
+        losses.clipped_surrogate: part(2.0),
+        losses.value_loss: part(3.0),
+        losses.approx_kl: part(4.0),
+    }
+    with use(parts):
+        loss, metrics = loss_of(tensors(batch(0)), {})
     assert loss.item() == 2.0 + 0.5 * 3.0
-    found = {name: value.item() for name, value in metrics.items()}
+    found = {name: value.item() for name, value in metrics.items() if name != "entropy"}
     assert found == {"policy_loss": 2.0, "value_loss": 3.0, "kl": 4.0, "clipped": 0.0}
 
 
@@ -188,7 +166,7 @@ def test_the_parts_given_are_the_ones_at_work():
 def test_the_mean_of_approx_kl_is_the_exact_kl(seed):
     rng = np.random.default_rng(seed)
     old, new = rng.dirichlet(np.ones(6), size=2)
-    each = ppo.approx_kl(torch.tensor(np.log(new)), torch.tensor(np.log(old)))
+    each = losses.approx_kl(torch.tensor(np.log(new)), torch.tensor(np.log(old)))
     exact = float(np.sum(old * np.log(old / new)))  # KL(old || new), all six actions enumerated
     assert float(np.sum(old * each.numpy())) == pytest.approx(exact, abs=1e-12)
     assert (each >= 0).all()
@@ -197,27 +175,27 @@ def test_the_mean_of_approx_kl_is_the_exact_kl(seed):
 def test_approx_kl_keeps_its_digits_near_zero():
     """r - 1 - log r loses all of them in float32 when the policies all but agree."""
     gap = torch.tensor([1e-4, -1e-4, 0.0], dtype=torch.float32)
-    result = ppo.approx_kl(gap, torch.zeros(3))
+    result = losses.approx_kl(gap, torch.zeros(3))
     torch.testing.assert_close(result, torch.tensor([5e-9, 5e-9, 0.0]), rtol=0.2, atol=0)
 
 
 @pytest.mark.parametrize("shape", [(50,), (5, 10)])
 def test_whitening_against_numpy(shape):
     x = np.random.default_rng(0).normal(3, 7, size=shape)
-    result = ppo.whiten(torch.tensor(x)).numpy()
+    result = losses.whiten(torch.tensor(x)).numpy()
     np.testing.assert_allclose(result, (x - x.mean()) / x.std(), atol=1e-6)
     mask = some_mask(shape)
-    part = ppo.whiten(torch.tensor(x), torch.tensor(mask).double()).numpy()
+    part = losses.whiten(torch.tensor(x), torch.tensor(mask).double()).numpy()
     np.testing.assert_allclose(part[mask], (x[mask] - x[mask].mean()) / x[mask].std(), atol=1e-6)
     x[~mask] = 1e5
-    again = ppo.whiten(torch.tensor(x), torch.tensor(mask).double()).numpy()
+    again = losses.whiten(torch.tensor(x), torch.tensor(mask).double()).numpy()
     np.testing.assert_array_equal(part[mask], again[mask])
 
 
 def test_whitening_equal_numbers_gives_zeros():
-    assert not ppo.whiten(torch.full((4,), 3.0)).any()
-    assert not ppo.whiten(torch.tensor([5.0])).any()
-    assert torch.isfinite(ppo.whiten(torch.ones(3), torch.zeros(3))).all()
+    assert not losses.whiten(torch.full((4,), 3.0)).any()
+    assert not losses.whiten(torch.tensor([5.0])).any()
+    assert torch.isfinite(losses.whiten(torch.ones(3), torch.zeros(3))).all()
 
 
 # --- The training loop -------------------------------------------------------------------------
@@ -303,11 +281,12 @@ def test_it_learns_to_repeat_continuous_numbers(seed):
     assert (agent.network.log_std < -0.8).all()  # and it has become sure of itself
 
 
-def train(config=SHORT, updates=2, seed=0, **parts):
+def train(config=SHORT, updates=2, seed=0, parts=None):
     envs = Echo(seed=0)
     agent = Agent(envs, config.agent, 0)
     run = ppo.Run(agent, envs, config, seed)
-    rows = list(itertools.islice(ppo.train(agent, envs, config, seed, run=run, **parts), updates))
+    with use(parts or {}):
+        rows = list(itertools.islice(ppo.train(agent, envs, config, seed, run=run), updates))
     return agent, run, rows
 
 
@@ -362,14 +341,15 @@ def test_the_learning_rate_falls_in_a_line():
 
 
 class Spy:
-    """Stands in for ``ppo_loss`` and keeps what it was given."""
+    """Stands in for ``ppo_loss`` and keeps what it was given, by name."""
 
     def __init__(self):
         self.calls = []
 
-    def __call__(self, logp, old_logp, advantages, **named):
-        self.calls.append((logp.detach().clone(), old_logp, advantages, named))
-        return ppo.ppo_loss(logp, old_logp, advantages, **named)
+    def __call__(self, *args):
+        given = zip(TENSORS, args, strict=False)
+        self.calls.append({name: tensor.detach().clone() for name, tensor in given})
+        return ppo.ppo_loss(*args)
 
 
 def test_each_epoch_passes_every_valid_row_once_in_a_new_order():
@@ -378,26 +358,28 @@ def test_each_epoch_passes_every_valid_row_once_in_a_new_order():
     agent, run, _ = train(updates=0)
     collect = run.collector.collect
     run.collector.collect = lambda *args: rollouts.append(collect(*args)) or rollouts[-1]
-    next(ppo.train(agent, run.collector.envs, SHORT, run=run, ppo_loss=spy))
+    with use({ppo.ppo_loss: spy}):
+        next(ppo.train(agent, run.collector.envs, SHORT, run=run))
     (rollout,) = rollouts
     valid = int(rollout.valid.sum())
     assert valid < rollout.valid.numel()
-    targets = [named["targets"] for *_, named in spy.calls]
+    targets = [call["targets"] for call in spy.calls]
     per_epoch = len(targets) // SHORT.epochs
     epochs = [torch.cat(targets[i : i + per_epoch]) for i in range(0, len(targets), per_epoch)]
     assert len(epochs) == SHORT.epochs and all(len(epoch) == valid for epoch in epochs)
     for epoch in epochs[1:]:
         assert not torch.equal(epoch, epochs[0])
         assert torch.equal(epoch.sort().values, epochs[0].sort().values)
-    for logp, old_logp, advantages, named in spy.calls:
-        assert logp.shape == old_logp.shape == advantages.shape == named["values"].shape
-        assert 100 <= len(logp) <= 160  # about minibatch_size
+    for call in spy.calls:
+        assert len({tensor.shape for tensor in call.values()}) == 1
+        assert 100 <= len(call["logp"]) <= 160  # about minibatch_size
+        advantages = call["advantages"]
         assert advantages.mean().item() == pytest.approx(0, abs=1e-5)
         assert advantages.std(correction=0).item() == pytest.approx(1, abs=1e-5)
     # Before the first step the policy is the one that acted.
-    logp, old_logp, _, named = spy.calls[0]
-    torch.testing.assert_close(logp, old_logp)
-    torch.testing.assert_close(named["values"].detach(), named["old_values"])
+    first = spy.calls[0]
+    torch.testing.assert_close(first["logp"], first["old_logp"])
+    torch.testing.assert_close(first["values"], first["old_values"])
 
 
 def test_reset_rows_enter_no_loss():
@@ -411,7 +393,12 @@ def test_reset_rows_enter_no_loss():
     dirty = rollout._replace(**{name: getattr(rollout, name).clone() for name in junk})
     for name, number in junk.items():
         getattr(dirty, name)[reset] = number
-    a, b = (ppo.flatten(r, ppo.returns.gae, SHORT) for r in (rollout, dirty))
+    a, b = (
+        ppo.flatten(
+            r, returns.gae(r.rewards, r.values, r.next_values, r.terminated, r.truncated, 0.5, 0.9)
+        )
+        for r in (rollout, dirty)
+    )
     assert len(a.obs) == int(rollout.valid.sum())
     for clean, other in zip(a, b, strict=True):
         assert torch.equal(clean, other)
@@ -420,9 +407,9 @@ def test_reset_rows_enter_no_loss():
 
 def test_without_whitening_the_advantages_stay_as_they_are():
     spy = Spy()
-    train(dataclasses.replace(SHORT, whiten=False), updates=1, ppo_loss=spy)
-    for _, _, advantages, named in spy.calls:
-        torch.testing.assert_close(advantages, named["targets"] - named["old_values"])
+    train(dataclasses.replace(SHORT, whiten=False), updates=1, parts={ppo.ppo_loss: spy})
+    for call in spy.calls:
+        torch.testing.assert_close(call["advantages"], call["targets"] - call["old_values"])
 
 
 @pytest.mark.parametrize("limit", [1e-3, 1e6])
@@ -450,7 +437,7 @@ def test_adam_has_the_larger_epsilon():
     assert [group["eps"] for group in optimizer.param_groups] == [1e-5]
 
 
-def test_gae_can_be_replaced():
+def test_advantages_come_from_gae():
     seen = []
 
     def zeros(rewards, values, next_values, terminated, truncated, gamma, lam):
@@ -458,9 +445,9 @@ def test_gae_can_be_replaced():
         return torch.zeros_like(values)
 
     spy = Spy()
-    train(updates=1, gae=zeros, ppo_loss=spy)
+    train(updates=1, parts={returns.gae: zeros, ppo.ppo_loss: spy})
     assert seen == [(0.5, 0.95, (16, 32))]
-    assert not any(advantages.any() for _, _, advantages, _ in spy.calls)
+    assert not any(call["advantages"].any() for call in spy.calls)
 
 
 def test_target_kl_stops_the_epochs():
@@ -468,7 +455,7 @@ def test_target_kl_stops_the_epochs():
     calls = {}
     for limit in (None, 1e-4):
         spy = Spy()
-        train(dataclasses.replace(bold, target_kl=limit), updates=1, ppo_loss=spy)
+        train(dataclasses.replace(bold, target_kl=limit), updates=1, parts={ppo.ppo_loss: spy})
         calls[limit] = len(spy.calls)
     assert calls[1e-4] < calls[None] / 4
 
@@ -507,8 +494,8 @@ def test_the_recipe_starts_on_its_environment():
         ({"clip": 0.0}, "clip must be above 0, got 0"),
         ({"learning_rate": -1e-3}, "learning_rate must be above 0"),
         ({"entropy_coef": -0.1}, "entropy_coef must not be negative"),
-        ({"value_clip": 0.0}, "value_clip must be above 0, or None"),
-        ({"target_kl": -1.0}, "target_kl must be above 0, or None"),
+        ({"value_clip": 0.0}, "value_clip must be above 0, or be None"),
+        ({"target_kl": -1.0}, "target_kl must be above 0, or be None"),
         ({"epochs": 0}, "epochs must be at least 1, got 0"),
         ({"num_envs": 0}, "num_envs must be at least 1"),
         ({"gamma": math.nan}, r"gamma must lie in \[0, 1\], got nan"),

@@ -149,8 +149,17 @@ def test_shapes_and_types():
 def test_recent_holds_plain_returns_of_finished_episodes():
     envs = Clock([3], [5])
     _, collector = rollout(envs, agent_for(envs), 3, 1, 1, 1, 8, scaler=RewardScaler(2, 0.9))
-    assert list(collector.recent) == [6.0, 15.0, 6.0, 6.0, 15.0]  # 1 + 2 + 3, 1 + ... + 5
-    assert collector.running.tolist() == [1.0 + 2.0, 1.0 + 2.0]  # of the episodes under way
+    assert list(collector.episodes.finished) == [
+        6.0,
+        15.0,
+        6.0,
+        6.0,
+        15.0,
+    ]  # 1 + 2 + 3, 1 + ... + 5
+    assert collector.episodes.running.tolist() == [
+        1.0 + 2.0,
+        1.0 + 2.0,
+    ]  # of the episodes under way
 
 
 def test_reset_rows_enter_no_running_statistic():

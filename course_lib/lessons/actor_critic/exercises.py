@@ -6,98 +6,59 @@ import math
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, tensor
 
-from course_lib.classroom.check import Case, Exercise, Mistake
+from course_lib.classroom.check import Case, Exercise
 from course_lib.rl import actor_critic, returns
 
 
 def _normal(rng: np.random.Generator, *shape: int) -> Tensor:
-    return torch.tensor(rng.normal(size=shape), dtype=torch.float32)
-
-
-# --- What an action can still change -----------------------------------------------------------
+    return tensor(rng.normal(size=shape), dtype=torch.float32)
 
 
 def _to_go_cases(rng: np.random.Generator) -> list[Case]:
-    hand = [
-        Case(
-            "three rewards",
-            (torch.tensor([1.0, 2.0, 4.0]), 0.5),
-            torch.tensor([3.0, 4.0, 4.0]),  # 1 + 2/2 + 4/4, 2 + 4/2, 4
-        ),
-        Case("no discount", (torch.tensor([1.0, 1.0, 1.0]), 1.0), torch.tensor([3.0, 2.0, 1.0])),
-        Case(
-            "two episodes, the second one shorter",
-            (torch.tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0]]), 0.5),
-            torch.tensor([[1.75, 1.0], [1.5, 0.0], [1.0, 0.0]]),
-        ),
-    ]
+    two = tensor([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0]])
     # Ground truth as the double sum of the definition.
     rewards, gamma = _normal(rng, 5, 3), float(rng.uniform(0.5, 0.95))
-    expected = [
-        [sum(gamma ** (k - t) * rewards[k, i].item() for k in range(t, 5)) for i in range(3)]
-        for t in range(5)
+    expected = torch.zeros(5, 3)
+    for t in range(5):
+        expected[t] = sum(gamma ** (k - t) * rewards[k] for k in range(t, 5))
+    return [
+        # 1 + 2/2 + 4/4, 2 + 4/2, 4
+        Case("three rewards", (tensor([1.0, 2.0, 4.0]), 0.5), tensor([3.0, 4.0, 4.0])),
+        Case("no discount", (tensor([1.0, 1.0, 1.0]), 1.0), tensor([3.0, 2.0, 1.0])),
+        Case(
+            "two episodes, the second one shorter",
+            (two, 0.5),
+            tensor([[1.75, 1.0], [1.5, 0.0], [1.0, 0.0]]),
+        ),
+        Case("random rewards", (rewards, gamma), expected),
     ]
-    return [*hand, Case("random rewards", (rewards, gamma), torch.tensor(expected))]
-
-
-def _powers(rewards: Tensor, gamma: float) -> Tensor:
-    powers = gamma ** torch.arange(len(rewards), dtype=rewards.dtype)
-    return powers.reshape(-1, *[1] * (rewards.ndim - 1))
-
-
-def _backwards_sum(x: Tensor) -> Tensor:
-    return x.flip(0).cumsum(0).flip(0)
-
-
-def _sums_up_the_past(rewards: Tensor, gamma: float) -> Tensor:
-    totals, total = torch.empty_like(rewards), torch.zeros_like(rewards[0])
-    for t in range(len(rewards)):
-        total = rewards[t] + gamma * total
-        totals[t] = total
-    return totals
 
 
 return_to_go = Exercise(
     reference=actor_critic.return_to_go,
     cases=_to_go_cases,
-    mistakes=(
-        Mistake(
-            "the whole return at every step",
-            lambda rewards, gamma: (
-                (_powers(rewards, gamma) * rewards).sum(0).expand_as(rewards).clone()
-            ),
-            "You gave every step the return of the whole episode. An action cannot change what "
-            "was paid before it: from step t on, only the rewards from t on count.",
-        ),
-        Mistake(
-            "discounts from the start of the episode",
-            lambda rewards, gamma: _backwards_sum(_powers(rewards, gamma) * rewards),
-            "You discounted from the start of the episode, so late steps hardly count. Each step "
-            "discounts from itself: its own reward counts in full.",
-        ),
-        Mistake(
-            "sums up the past",
-            _sums_up_the_past,
-            "You summed up the rewards *before* each step. Start at the last step and walk "
-            "backwards.",
-        ),
-        Mistake(
-            "leaves out the step's own reward",
-            lambda rewards, gamma: (
-                _backwards_sum(_powers(rewards, gamma) * rewards) / _powers(rewards, gamma)
-                - rewards
-            ),
-            "You left out the reward of the step itself, and it is the first thing that an action "
-            "brings about.",
-        ),
-        Mistake(
-            "forgets the discount",
-            lambda rewards, gamma: _backwards_sum(rewards),
-            "A reward k steps later counts `gamma**k` times. You counted all of them in full.",
-        ),
-    ),
+    edits="""
+        the whole return at every step: `return totals` becomes `return
+            totals[:1].expand_as(totals).clone()`. You gave every step the return of the whole
+            episode. An action cannot change what was paid before it: from step t on, only the
+            rewards from t on count.
+
+        discounts from the start of the episode: `totals[t] = following` becomes
+            `totals[t] = gamma**t * following`. You discounted from the start of the episode, so
+            late steps hardly count. Each step discounts from itself: its own reward counts in full.
+
+        sums up the past: `reversed(range(len(rewards)))` becomes `range(len(rewards))`. You summed
+            up the rewards *before* each step. Start at the last step and walk backwards.
+
+        leaves out the step's own reward: `totals[t] = following` becomes
+            `totals[t] = following - rewards[t]`. You left out the reward of the step itself, and it
+            is the first thing that an action brings about.
+
+        forgets the discount: `gamma * following` becomes `following`. A reward k steps later counts
+            `gamma**k` times. You counted all of them in full.
+    """,
     hints=(
         "The return of the last step is its own reward. What is the return of the step before?",
         "G_t = r_t + gamma * G_(t+1): keep one running total and go through time backwards.",
@@ -107,89 +68,60 @@ return_to_go = Exercise(
 )
 
 
-# --- The loss of REINFORCE ---------------------------------------------------------------------
-
-
 def _loss_cases(rng: np.random.Generator) -> list[Case]:
     half, quarter = math.log(0.5), math.log(0.25)
-    hand = [
-        Case(
-            "one action that went well",
-            (torch.tensor([half]), torch.tensor([2.0]), torch.tensor([1.0])),
-            torch.tensor(-2 * half),
-        ),
-        Case(
-            "one good, one bad",
-            (torch.tensor([half, quarter]), torch.tensor([2.0, -1.0]), torch.tensor([1.0, 1.0])),
-            torch.tensor(-(2 * half - quarter) / 2),
-        ),
-        Case(
-            "the last row belongs to no episode",
-            (
-                torch.tensor([half, quarter, -9.0]),
-                torch.tensor([1.0, 3.0, 99.0]),
-                torch.tensor([1.0, 1.0, 0.0]),
-            ),
-            torch.tensor(-(half + 3 * quarter) / 2),
-        ),
-    ]
     logp, advantages = -_normal(rng, 4, 3).abs() - 0.1, _normal(rng, 4, 3)
     mask = torch.ones(4, 3)
     mask[2:, 1] = 0.0
     mask[int(rng.integers(1, 4)) :, 2] = 0.0
-    total, count = 0.0, 0
-    for t in range(4):
-        for i in range(3):
-            if mask[t, i] == 1:
-                total += logp[t, i].item() * advantages[t, i].item()
-                count += 1
-    drawn = Case("random episodes", (logp, advantages, mask), torch.tensor(-total / count))
-    return [*hand, drawn]
+    terms = [logp[i] * advantages[i] for i in np.ndindex(4, 3) if mask[i] == 1]  # row by row
+    return [
+        Case(
+            "one action that went well",
+            (tensor([half]), tensor([2.0]), tensor([1.0])),
+            tensor(-2 * half),
+        ),
+        Case(
+            "one good, one bad",
+            (tensor([half, quarter]), tensor([2.0, -1.0]), tensor([1.0, 1.0])),
+            tensor(-(2 * half - quarter) / 2),
+        ),
+        Case(
+            "the last row belongs to no episode",
+            (tensor([half, quarter, -9.0]), tensor([1.0, 3.0, 99.0]), tensor([1.0, 1.0, 0.0])),
+            tensor(-(half + 3 * quarter) / 2),
+        ),
+        Case("random episodes", (logp, advantages, mask), -sum(terms) / len(terms)),
+    ]
 
 
 policy_gradient_loss = Exercise(
     reference=actor_critic.policy_gradient_loss,
     cases=_loss_cases,
-    mistakes=(
-        Mistake(
-            "turns the sign",
-            lambda logp, advantages, mask: (logp * advantages * mask).sum() / mask.sum(),
-            "Your sign is turned. An optimiser goes *down* the loss, and you want to go *up* the "
-            "return: put a minus in front. As it stands, good actions become rarer.",
-        ),
-        Mistake(
-            "ignores the mask",
-            lambda logp, advantages, mask: -(logp * advantages).mean(),
-            "Rows whose mask is 0 belong to no episode, yet they count in your loss. Multiply by "
-            "the mask, and divide by the number of rows that it keeps.",
-        ),
-        Mistake(
-            "divides by all rows",
-            lambda logp, advantages, mask: -(logp * advantages * mask).mean(),
-            "You left the masked rows out of the sum but counted them in the mean. Divide by "
-            "`mask.sum()`.",
-        ),
-        Mistake(
-            "sums instead of averaging",
-            lambda logp, advantages, mask: -(logp * advantages * mask).sum(),
-            "You took the sum. Longer episodes would then make longer steps: divide by the number "
-            "of rows that count.",
-        ),
-        Mistake(
-            "uses the probability",
-            lambda logp, advantages, mask: -(logp.exp() * advantages * mask).sum() / mask.sum(),
-            "You used the probability instead of its logarithm. A frequent action is drawn more "
-            "often *and* would weigh more; the logarithm makes up for the first.",
-        ),
-        Mistake(
-            "averages the factors apart",
-            lambda logp, advantages, mask: (
-                -((logp * mask).sum() / mask.sum()) * ((advantages * mask).sum() / mask.sum())
-            ),
-            "You averaged the two factors apart from each other, so that no action knows how *it* "
-            "went. Multiply row by row first, then average.",
-        ),
-    ),
+    edits="""
+        turns the sign: `return -(` becomes `return (`. Your sign is turned. An optimiser goes
+            *down* the loss, and you want to go *up* the return: put a minus in front. As it stands,
+            good actions become rarer.
+
+        ignores the mask: `.detach() * mask).sum() / mask.sum()` becomes `).mean()`. Rows whose mask
+            is 0 belong to no episode, yet they count in your loss. Multiply by the mask, and divide
+            by the number of rows that it keeps.
+
+        divides by all rows: `.sum() / mask.sum()` becomes `.mean()`. You left the masked rows out
+            of the sum but counted them in the mean. Divide by `mask.sum()`.
+
+        sums instead of averaging: ` / mask.sum()` goes. You took the sum. Longer episodes would
+            then make longer steps: divide by the number of rows that count.
+
+        uses the probability: `(logp *` becomes `(logp.exp() *`. You used the probability instead of
+            its logarithm. A frequent action is drawn more often *and* would weigh more; the
+            logarithm makes up for the first.
+
+        averages the factors apart: `(logp * advantages.detach() * mask).sum() / mask.sum()` becomes
+            `(logp * mask).sum() * (advantages * mask).sum() / mask.sum() ** 2`. You averaged the
+            two factors apart from each other, so that no action knows how *it* went. Multiply row
+            by row first, then average.
+    """,
     hints=(
         "Multiply each log-probability by its advantage. Which sign makes descent go uphill?",
         "Rows with mask 0 belong in neither the sum nor the count.",
@@ -198,74 +130,50 @@ policy_gradient_loss = Exercise(
 )
 
 
-# --- A baseline from the other episodes --------------------------------------------------------
-
-
 def _leave_one_out_cases(rng: np.random.Generator) -> list[Case]:
-    hand = [
-        Case("two episodes", (torch.tensor([[5.0, 1.0]]),), torch.tensor([[4.0, -4.0]])),
-        Case(
-            "three episodes",
-            (torch.tensor([[6.0, 3.0, 0.0]]),),
-            torch.tensor([[4.5, 0.0, -4.5]]),
-        ),
+    totals = _normal(rng, 3, 5) + 3
+    expected = torch.zeros(3, 5)
+    for t, i in np.ndindex(3, 5):
+        expected[t, i] = totals[t, i] - sum(totals[t, j] for j in range(5) if j != i) / 4
+    return [
+        Case("two episodes", (tensor([[5.0, 1.0]]),), tensor([[4.0, -4.0]])),
+        Case("three episodes", (tensor([[6.0, 3.0, 0.0]]),), tensor([[4.5, 0.0, -4.5]])),
         Case(
             "two times, and one episode is over",
-            (torch.tensor([[3.0, 2.0, 1.0], [2.0, 1.0, 0.0]]),),
-            torch.tensor([[1.5, 0.0, -1.5], [1.5, 0.0, -1.5]]),
+            (tensor([[3.0, 2.0, 1.0], [2.0, 1.0, 0.0]]),),
+            tensor([[1.5, 0.0, -1.5], [1.5, 0.0, -1.5]]),
         ),
+        Case("random returns", (totals,), expected),
     ]
-    totals = _normal(rng, 3, 5) + 3
-    expected = [
-        [row[i] - sum(other for j, other in enumerate(row) if j != i) / 4 for i in range(len(row))]
-        for row in totals.tolist()
-    ]
-    return [*hand, Case("random returns", (totals,), torch.tensor(expected))]
-
-
-def _of_the_others(totals: Tensor) -> Tensor:
-    return (totals.sum(1, keepdim=True) - totals) / (totals.shape[1] - 1)
 
 
 leave_one_out = Exercise(
     reference=actor_critic.leave_one_out,
     cases=_leave_one_out_cases,
-    mistakes=(
-        Mistake(
-            "keeps its own return in the mean",
-            lambda totals: totals - totals.mean(1, keepdim=True),
-            "Your mean includes the episode's own return, which its own actions did change. All "
-            "your advantages are too small by the factor (N - 1) / N. Average the *others*.",
-        ),
-        Mistake(
-            "divides by the baseline",
-            lambda totals: totals / _of_the_others(totals),
-            "You divided by the baseline. Only subtracting leaves the mean gradient as it was: "
-            "what is subtracted averages out to 0, what is divided does not.",
-        ),
-        Mistake(
-            "turns the sign",
-            lambda totals: _of_the_others(totals) - totals,
-            "Your sign is turned: an episode that did better than the others must get a positive "
-            "advantage.",
-        ),
-        Mistake(
-            "averages over time",
-            lambda totals: totals - totals.mean(0, keepdim=True),
-            "You averaged over time, along the first axis. That mean holds the episode's own "
-            "returns only. The episodes lie along the second axis, `dim=1`.",
-        ),
-        Mistake(
-            "returns the baseline",
-            _of_the_others,
-            "You returned the baseline itself. The advantage is what an episode got *minus* that.",
-        ),
-        Mistake(
-            "sums the others",
-            lambda totals: totals - (totals.sum(1, keepdim=True) - totals),
-            "You subtracted the sum of the other returns. Divide it by their number, N - 1.",
-        ),
-    ),
+    edits="""
+        keeps its own return in the mean: `return totals - others` becomes
+            `return totals - totals.mean(1, keepdim=True)`. Your mean includes the episode's own
+            return, which its own actions did change. All your advantages are too small by the
+            factor (N - 1) / N. Average the *others*.
+
+        divides by the baseline: `totals - others` becomes `totals / others`. You divided by the
+            baseline. Only subtracting leaves the mean gradient as it was: what is subtracted
+            averages out to 0, what is divided does not.
+
+        turns the sign: `totals - others` becomes `others - totals`. Your sign is turned: an episode
+            that did better than the others must get a positive advantage.
+
+        averages over time: `return totals - others` becomes
+            `return totals - totals.mean(0, keepdim=True)`. You averaged over time, along the first
+            axis. That mean holds the episode's own returns only. The episodes lie along the second
+            axis, `dim=1`.
+
+        returns the baseline: `totals - others` becomes `others`. You returned the baseline itself.
+            The advantage is what an episode got *minus* that.
+
+        sums the others: ` / (totals.shape[1] - 1)` goes. You subtracted the sum of the other
+            returns. Divide it by their number, N - 1.
+    """,
     hints=(
         "The sum of the others is the sum of all minus the own one: one line, no loop.",
         "`totals.sum(1, keepdim=True) - totals` has shape (T, N). How many others are there?",
@@ -274,40 +182,15 @@ leave_one_out = Exercise(
 )
 
 
-# --- Generalised advantage estimation ----------------------------------------------------------
-
-
 def _column(*numbers: float) -> Tensor:
-    return torch.tensor(numbers)[:, None]
-
-
-def _flags(*places: int, length: int = 3) -> Tensor:
-    return torch.tensor([[t in places] for t in range(length)])
+    return tensor(numbers)[:, None]
 
 
 def _gae_cases(rng: np.random.Generator) -> list[Case]:
-    rewards, values, following = (
-        _column(1.0, 2.0, 3.0),
-        _column(2.0, 4.0, 6.0),
-        _column(4.0, 8.0, 10.0),
-    )
-    # gamma 0.5 makes the surprises 1 + 2 - 2 = 1, 2 + 4 - 4 = 2, 3 + 5 - 6 = 2; the trace keeps a
+    # gamma 0.5 makes the TD errors 1 + 2 - 2 = 1, 2 + 4 - 4 = 2, 3 + 5 - 6 = 2; the trace keeps a
     # quarter per step.
-    data = (rewards, values, following)
-    hand = [
-        Case("no end", (*data, _flags(), _flags(), 0.5, 0.5), _column(1.625, 2.5, 2.0)),
-        Case(
-            "the second step terminates",
-            (*data, _flags(1), _flags(), 0.5, 0.5),
-            _column(0.5, -2.0, 2.0),
-        ),
-        Case(
-            "the second step is truncated",
-            (*data, _flags(), _flags(1), 0.5, 0.5),
-            _column(1.5, 2.0, 2.0),
-        ),
-        Case("lambda 0", (*data, _flags(), _flags(), 0.5, 0.0), _column(1.0, 2.0, 2.0)),
-    ]
+    data = (_column(1.0, 2.0, 3.0), _column(2.0, 4.0, 6.0), _column(4.0, 8.0, 10.0))
+    never, second = _column(False, False, False), _column(False, True, False)
     # Ground truth as the double sum of the definition, up to the episode's end.
     length, width = 6, 3
     rewards, values, following = (_normal(rng, length, width) for _ in range(3))
@@ -316,104 +199,69 @@ def _gae_cases(rng: np.random.Generator) -> list[Case]:
     truncated[int(rng.integers(1, 4)), 1] = True
     gamma, lam = float(rng.uniform(0.8, 0.95)), float(rng.uniform(0.4, 0.7))
     expected = torch.zeros(length, width)
-    for i in range(width):
-        for t in range(length):
-            total, weight = 0.0, 1.0
-            for k in range(t, length):
-                later = 0.0 if terminated[k, i] else following[k, i].item()
-                total += weight * (rewards[k, i].item() + gamma * later - values[k, i].item())
-                weight *= gamma * lam
-                if terminated[k, i] or truncated[k, i]:
-                    break
-            expected[t, i] = total
+    for t, i in np.ndindex(length, width):
+        for k in range(t, length):
+            later = 0.0 if terminated[k, i] else following[k, i]
+            error = rewards[k, i] + gamma * later - values[k, i]
+            expected[t, i] += (gamma * lam) ** (k - t) * error
+            if terminated[k, i] or truncated[k, i]:
+                break
     drawn = (rewards, values, following, terminated, truncated, gamma, lam)
-    return [*hand, Case("random experience", drawn, expected)]
-
-
-def _wrong_gae(
-    future: str = "alive",
-    trace: str = "going on",
-    decay: str = "both",
-    forwards: bool = False,
-    own_next: bool = False,
-    targets: bool = False,
-):
-    """GAE with one of its parts exchanged."""
-
-    def estimate(rewards, values, next_values, terminated, truncated, gamma, lam):
-        alive, ended = 1 - terminated.float(), terminated | truncated
-        keeps = {"alive": alive, "going on": 1 - ended.float(), "always": torch.ones_like(alive)}
-        if own_next:
-            next_values = torch.cat([values[1:], next_values[-1:]])
-        deltas = rewards + gamma * next_values * keeps[future] - values
-        rate = {"both": gamma * lam, "lambda": lam, "gamma": gamma}[decay]
-        advantages, running = torch.empty_like(deltas), torch.zeros_like(deltas[0])
-        order = range(len(deltas)) if forwards else reversed(range(len(deltas)))
-        for t in order:
-            running = deltas[t] + rate * keeps[trace][t] * running
-            advantages[t] = running
-        return advantages + values if targets else advantages
-
-    return estimate
+    return [
+        Case("no end", (*data, never, never, 0.5, 0.5), _column(1.625, 2.5, 2.0)),
+        Case(
+            "the second step terminates",
+            (*data, second, never, 0.5, 0.5),
+            _column(0.5, -2.0, 2.0),
+        ),
+        Case(
+            "the second step is truncated",
+            (*data, never, second, 0.5, 0.5),
+            _column(1.5, 2.0, 2.0),
+        ),
+        Case("lambda 0", (*data, never, never, 0.5, 0.0), _column(1.0, 2.0, 2.0)),
+        Case("random experience", drawn, expected),
+    ]
 
 
 gae = Exercise(
     reference=returns.gae,
     cases=_gae_cases,
-    mistakes=(
-        Mistake(
-            "bootstraps through termination",
-            _wrong_gae(future="always"),
-            "You added a future after a termination. Nothing comes after it: multiply "
-            "`next_values` by `1 - terminated`.",
-        ),
-        Mistake(
-            "treats truncation as termination",
-            _wrong_gae(future="going on"),
-            "You took the future away at a truncation, too. Only the clock ran out there: in the "
-            "surprise, `next_values` counts unless the task *terminated*.",
-        ),
-        Mistake(
-            "lets the trace run through a truncation",
-            _wrong_gae(trace="alive"),
-            "Your trace runs on through a truncation. The next row belongs to another episode, "
-            "so cut the trace where either flag is set.",
-        ),
-        Mistake(
-            "never cuts the trace",
-            _wrong_gae(trace="always"),
-            "Your trace never ends, so the surprises of the next episode leak into this one. Cut "
-            "it where the episode terminated or was truncated.",
-        ),
-        Mistake(
-            "takes the next row's value",
-            _wrong_gae(own_next=True),
-            "You took `values` of the next row for what a step led to. `next_values` is given "
-            "because the two differ: the next row may belong to another episode.",
-        ),
-        Mistake(
-            "forgets lambda",
-            _wrong_gae(decay="gamma"),
-            "Your trace fades by `gamma` alone. Each step further counts `gamma * lam` times.",
-        ),
-        Mistake(
-            "forgets gamma in the trace",
-            _wrong_gae(decay="lambda"),
-            "Your trace fades by `lam` alone. Each step further counts `gamma * lam` times.",
-        ),
-        Mistake(
-            "sums up the past",
-            _wrong_gae(forwards=True),
-            "You summed the surprises *before* each step. An action is judged by what follows: "
-            "walk backwards through time.",
-        ),
-        Mistake(
-            "returns the targets",
-            _wrong_gae(targets=True),
-            "You returned the advantages plus the values. Those are the targets that the values "
-            "learn from; the advantages are asked for.",
-        ),
-    ),
+    edits="""
+        bootstraps through termination: ` * (1 - terminated.to(rewards.dtype))` goes. You added a
+            future after a termination. Nothing comes after it: multiply `next_values` by
+            `1 - terminated`.
+
+        treats truncation as termination: `(1 - terminated.to(rewards.dtype))` becomes `going_on`.
+            You took the future away at a truncation, too. Only the clock ran out there: in the
+            surprise, `next_values` counts unless the task *terminated*.
+
+        lets the trace run through a truncation: ` | truncated` goes. Your trace runs on through a
+            truncation. The next row belongs to another episode, so cut the trace where either flag
+            is set.
+
+        never cuts the trace: ` * going_on[t]` goes. Your trace never ends, so the surprises of the
+            next episode leak into this one. Cut it where the episode terminated or was truncated.
+
+        takes the next row's value: `gamma * next_values` becomes
+            `gamma * torch.cat([values[1:], next_values[-1:]])`. You took `values` of the next row
+            for what a step led to. `next_values` is given because the two differ: the next row may
+            belong to another episode.
+
+        forgets lambda: `gamma * lam` becomes `gamma`. Your trace fades by `gamma` alone. Each step
+            further counts `gamma * lam` times.
+
+        forgets gamma in the trace: `gamma * lam` becomes `lam`. Your trace fades by `lam` alone.
+            Each step further counts `gamma * lam` times.
+
+        sums up the past: `reversed(range(len(deltas)))` becomes `range(len(deltas))`. You summed
+            the surprises *before* each step. An action is judged by what follows: walk backwards
+            through time.
+
+        returns the targets: `return advantages` becomes `return advantages + values`. You returned
+            the advantages plus the values. Those are the targets that the values learn from; the
+            advantages are asked for.
+    """,
     hints=(
         "First the surprises, one per row: "
         "`delta = reward + gamma * next_value * (1 - terminated) - value`.",
@@ -425,91 +273,54 @@ gae = Exercise(
 )
 
 
-# --- Entropy -----------------------------------------------------------------------------------
-
-
 def _entropy_cases(rng: np.random.Generator) -> list[Case]:
     by_hand = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
-    hand = [
-        Case("an even choice of two", (torch.zeros(1, 2),), torch.tensor([math.log(2)])),
+    logits = 2 * _normal(rng, 3, 2, 4)
+    expected = torch.zeros(3, 2)
+    for i in np.ndindex(3, 2):
+        weights = [math.exp(x) for x in logits[i].tolist()]
+        shares = [weight / sum(weights) for weight in weights]
+        expected[i] = -sum(share * math.log(share) for share in shares)
+    return [
+        Case("an even choice of two", (torch.zeros(1, 2),), tensor([math.log(2)])),
         Case(
-            "three to one, not normalised",
-            (torch.tensor([[math.log(3) + 5, 5.0]]),),
-            torch.tensor([by_hand]),
+            "three to one, not normalised", (tensor([[math.log(3) + 5, 5.0]]),), tensor([by_hand])
         ),
         Case(
             "a certain choice and an even one",
-            (torch.tensor([[200.0, 0.0], [200.0, 200.0]]),),
-            torch.tensor([0.0, math.log(2)]),
+            (tensor([[200.0, 0.0], [200.0, 200.0]]),),
+            tensor([0.0, math.log(2)]),
         ),
+        Case("random choices among four", (logits,), expected),
     ]
-    logits = 2 * _normal(rng, 3, 2, 4)
-    expected = torch.zeros(3, 2)
-    for i in range(3):
-        for j in range(2):
-            weights = [math.exp(x) for x in logits[i, j].tolist()]
-            for weight in weights:
-                share = weight / sum(weights)
-                expected[i, j] -= share * math.log(share)
-    return [*hand, Case("random choices among four", (logits,), expected)]
-
-
-def _entropies(logits: Tensor) -> Tensor:
-    logp = torch.log_softmax(logits, -1)
-    return -(logp.exp() * logp).sum(-1)
-
-
-def _of_softmax(logits: Tensor) -> Tensor:
-    p = torch.softmax(logits, -1)
-    return -(p * torch.log(p)).sum(-1)
-
-
-def _along_rows(logits: Tensor) -> Tensor:
-    logp = torch.log_softmax(logits, 0)
-    return -(logp.exp() * logp).sum(-1)
 
 
 entropy_bonus = Exercise(
     reference=actor_critic.entropy_bonus,
     cases=_entropy_cases,
-    mistakes=(
-        Mistake(
-            "turns the sign",
-            lambda logits: -_entropies(logits),
-            "Your entropy is negative. A logarithm of a probability is never positive, so the "
-            "sum needs a minus in front. Turned, the bonus would *punish* variety.",
-        ),
-        Mistake(
-            "averages over the actions",
-            lambda logits: _entropies(logits) / logits.shape[-1],
-            "You took the mean over the actions. The probabilities are the weights of this mean "
-            "already: take the sum.",
-        ),
-        Mistake(
-            "does not normalise",
-            lambda logits: -(logits.exp() * logits).sum(-1),
-            "You took the logits for log-probabilities. They may be shifted by any number: "
-            "`torch.log_softmax(logits, dim=-1)` normalises them.",
-        ),
-        Mistake(
-            "takes the logarithm of zero",
-            _of_softmax,
-            "For a certain choice you get NaN: a probability is rounded to 0, and 0 times its "
-            "logarithm is not a number. Get the logarithms from `torch.log_softmax` instead.",
-        ),
-        Mistake(
-            "normalises along the rows",
-            _along_rows,
-            "You normalised along the first axis, across different states. The actions lie along "
-            "the last one: `dim=-1`.",
-        ),
-        Mistake(
-            "one number for all rows",
-            lambda logits: _entropies(logits).mean(),
-            "You averaged over all rows. Return one entropy per row; rows that are masked have to "
-            "be left out later.",
-        ),
-    ),
+    edits="""
+        turns the sign: `return -(` becomes `return (`. Your entropy is negative. A logarithm of a
+            probability is never positive, so the sum needs a minus in front. Turned, the bonus
+            would *punish* variety.
+
+        averages over the actions: `.sum(-1)` becomes `.mean(-1)`. You took the mean over the
+            actions. The probabilities are the weights of this mean already: take the sum.
+
+        does not normalise: `torch.log_softmax(logits, dim=-1)` becomes `logits`. You took the
+            logits for log-probabilities. They may be shifted by any number:
+            `torch.log_softmax(logits, dim=-1)` normalises them.
+
+        takes the logarithm of zero: `torch.log_softmax(logits, dim=-1)` becomes
+            `torch.softmax(logits, dim=-1).log()`. For a certain choice you get NaN: a probability
+            is rounded to 0, and 0 times its logarithm is not a number. Get the logarithms from
+            `torch.log_softmax` instead.
+
+        normalises along the rows: `dim=-1` becomes `dim=0`. You normalised along the first axis,
+            across different states. The actions lie along the last one: `dim=-1`.
+
+        one number for all rows: `.sum(-1)` becomes `.sum(-1).mean()`. You averaged over all rows.
+            Return one entropy per row; rows that are masked have to be left out later.
+    """,
     hints=(
         "Entropy is the mean of -log p over the actions that the policy would draw.",
         "`torch.log_softmax(logits, dim=-1)` gives all log p; their exponentials are the weights.",

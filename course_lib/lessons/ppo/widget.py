@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from course_lib.classroom import live, plots
-from course_lib.rl import ppo
+from course_lib.rl import losses
 
 LIMITS = {"ratio": (0.4, 1.6), "advantage": (-2.0, 2.0), "clip": (0.05, 0.5)}
 
@@ -40,7 +40,7 @@ class ClipExplorer:
         ratio: float = 1.35,
         advantage: float = 1.0,
         clip: float = 0.2,
-        clipped_surrogate: Callable = ppo.clipped_surrogate,
+        clipped_surrogate: Callable = losses.clipped_surrogate,
     ):
         self._clipped_surrogate = clipped_surrogate
         self.settings: dict[str, float] = {}

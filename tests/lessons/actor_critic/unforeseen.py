@@ -5,7 +5,7 @@ import math
 import torch
 
 from course_lib.rl import actor_critic, returns
-from course_lib.rl.ppo import whiten
+from course_lib.rl.losses import whiten
 
 
 def gae_resets_next(rewards, values, next_values, terminated, truncated, gamma, lam):

@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from course_lib.rl import ppo
+from course_lib.rl import distributions, losses
 
 UNFORESEEN = {
     "probability_ratio": {
@@ -16,7 +16,7 @@ UNFORESEEN = {
         "clips only above": lambda ratio, a, clip: (
             -torch.min(ratio * a, ratio.clamp(max=1 + clip) * a)
         ),
-        "half the room": lambda ratio, a, clip: ppo.clipped_surrogate(ratio, a, clip / 2),
+        "half the room": lambda ratio, a, clip: losses.clipped_surrogate(ratio, a, clip / 2),
         "clips in the logarithm": lambda ratio, a, clip: (
             -torch.min(ratio * a, ratio.log().clamp(-clip, clip).exp() * a)
         ),
@@ -26,15 +26,15 @@ UNFORESEEN = {
         "Huber": lambda v, t, old=None, clip=None: F.smooth_l1_loss(v, t, reduction="none"),
     },
     "approx_kl": {
-        "twice": lambda logp, old: 2 * ppo.approx_kl(logp, old),
+        "twice": lambda logp, old: 2 * losses.approx_kl(logp, old),
         "positive part": lambda logp, old: (old - logp).clamp(min=0),
     },
     "gaussian_logp": {
         "half the constant": lambda x, mean, s: (
             -0.5 * (((x - mean) / s.exp()) ** 2 + 0.5 * math.log(2 * math.pi)) - s
         ).sum(-1),
-        "actions kept within 1": lambda x, mean, s: (
-            ppo.gaussian_logp(x.clamp(-1, 1), mean, s) if hasattr(ppo, "gaussian_logp") else x
+        "actions kept within 1": lambda x, mean, s: distributions.gaussian_logp(
+            x.clamp(-1, 1), mean, s
         ),
     },
 }
