@@ -112,12 +112,10 @@ class Run:
         self.model = WorldModel(config.model, envs.obs_shape, envs.num_actions, seed)
         self.learning = world_model.Run(self.model, config.training, seed)
         self.agent = Agent(envs, config.policy.agent, seed)
-        self.dreaming: Iterator[dict[str, float]] | None = (
-            None  # ``learn_in``, once there are frames
-        )
+        self.policy: Iterator[dict[str, float]] | None = None  # of ``learn_in``
         self.rng = np.random.default_rng((seed, 4))
         self.frames = 0  # real steps so far, reset rows included
-        self.rounds = 0  # finished
+        self.played = self.rounds = 0  # rounds whose frames are there, rounds that are finished
 
     def act(self, obs: np.ndarray, explore: float) -> np.ndarray:
         """What the policy does at real frames (N, C, H, W): drawn actions, some at random."""
@@ -127,10 +125,11 @@ class Run:
         return actions
 
     def play(self, frames: int, explore: float) -> None:
-        """Take ``frames`` real steps in all, and keep them."""
+        """Play the frames of the next round: so many real steps in all."""
         steps = frames // self.recorder.envs.num_envs
         self.recorder.play(lambda obs: self.act(obs, explore), steps)
         self.frames += steps * self.recorder.envs.num_envs
+        self.played += 1
 
 
 def train(run: Run) -> Iterator[dict[str, float]]:
@@ -143,7 +142,7 @@ def train(run: Run) -> Iterator[dict[str, float]]:
     allocator.keep_freed_memory()
     while run.rounds < len(config.frames):
         number, episodes = run.rounds, run.recorder.episodes
-        if run.frames < sum(config.frames[: number + 1]):
+        if run.played == number:
             episodes.finished.clear()
             run.play(config.frames[number], config.explore if number else 1.0)
         head = {"round": number + 1.0, "frames": float(run.frames), "real": episodes.mean}
@@ -151,11 +150,11 @@ def train(run: Run) -> Iterator[dict[str, float]]:
             run.model, run.replay, config.training, config.model_steps[number], run=run.learning
         ):
             yield head | row
-        if run.dreaming is None:  # the first dream needs frames to begin in
+        if run.policy is None:  # the first dream needs frames to begin in
             starts = imagination.from_replay(run.replay, config.context, config.near_death)
             dream = Dream(run.model, starts, config.policy.num_envs, config.horizon, run.seed)
-            run.dreaming = learn_in(dream, run.agent, config, run.seed)
-        for row in itertools.islice(run.dreaming, config.updates[number]):
+            run.policy = learn_in(dream, run.agent, config, run.seed)
+        for row in itertools.islice(run.policy, config.updates[number]):
             yield head | row
         run.rounds += 1
 

@@ -78,15 +78,19 @@ class ChanceHead(nn.Module):
         return F.gelu(self.read(state) + self.code(code))
 
     def learn(self, state: Tensor, obs: Tensor, next_obs: Tensor, generator: torch.Generator):
-        """Orders under a code drawn from the posterior, and the KL between the two."""
-        seen = torch.cat([obs.flatten(1), next_obs.flatten(1), state.detach()], dim=1)
-        posterior, prior = self._floored(self.posterior(seen)), self._floored(self.prior(state))
+        """Orders (M, D) under a code drawn from the posterior, and its KL to the prior, a number.
+
+        ``state`` (M, D), ``obs`` and ``next_obs`` (M, C, H, W) float.
+        """
+        both = torch.cat([obs.flatten(1), next_obs.flatten(1), state.detach()], dim=1)
+        posterior, prior = self._floored(self.posterior(both)), self._floored(self.prior(state))
         drawn = torch.multinomial(posterior.detach(), 1, generator=generator)[:, 0]
         # Straight through: forwards the drawn code, backwards the probabilities.
         code = F.one_hot(drawn, self.codes) + posterior - posterior.detach()
         # The prior runs after the posterior faster than the posterior comes to meet it.
-        chase, meet = _kl(posterior.detach(), prior), _kl(posterior, prior.detach())
-        return self.orders(state, code), self.balance * chase + (1 - self.balance) * meet
+        of_prior, of_posterior = _kl(posterior.detach(), prior), _kl(posterior, prior.detach())
+        kl = self.balance * of_prior + (1 - self.balance) * of_posterior
+        return self.orders(state, code), kl
 
     def draw(
         self,
@@ -129,7 +133,7 @@ class BernoulliHead(nn.Module):
         return F.gelu(self.read(state))
 
     def learn(self, state: Tensor, obs: Tensor, next_obs: Tensor, generator: torch.Generator):
-        """Orders; there is no code, so the KL is 0."""
+        """Orders (M, D); there is no code, so the KL is 0."""
         return self.orders(state), state.new_zeros(())
 
     def draw(

@@ -148,26 +148,26 @@ def imagine(
     the members anew at every step, which takes the ``generator``.
     """
     members, (envs, number, horizon, _) = model.config.members, plans.shape
-    here = obs.repeat_interleave(number, 0).expand(members, -1, -1)  # (E, N * P, D)
-    alive = here.new_ones(members, envs * number)
-    returns, doubts = torch.zeros_like(alive), here.new_zeros(envs * number)
+    states = obs.repeat_interleave(number, 0).expand(members, -1, -1)  # (E, N * P, D)
+    alive = states.new_ones(members, envs * number)
+    returns, doubts = torch.zeros_like(alive), states.new_zeros(envs * number)
     for k in range(horizon):
         actions = plans[:, :, k].flatten(0, 1).expand(members, -1, -1)
-        predicted = model.predict(here, actions)
-        there = predicted.next_obs
-        doubts += alive.mean(0) * config.gamma**k * disagreement(there, model.step_size)
+        predicted = model.predict(states, actions)
+        next_states = predicted.next_obs
+        doubts += alive.mean(0) * config.gamma**k * disagreement(next_states, model.step_size)
         if config.propagation == "mean":
-            there = there.mean(0, keepdim=True).expand_as(there)
+            next_states = next_states.mean(0, keepdim=True).expand_as(next_states)
         elif config.propagation == "ts1":
-            order = torch.rand(there.shape[:2], generator=generator).argsort(0)
-            there = there.gather(0, order[:, :, None].expand_as(there))
+            order = torch.rand(next_states.shape[:2], generator=generator).argsort(0)
+            next_states = next_states.gather(0, order[:, :, None].expand_as(next_states))
         rewards = predicted.rewards
         if task.reward is not None:
-            rewards = task.reward(here, actions, there)
+            rewards = task.reward(states, actions, next_states)
         returns += config.gamma**k * alive * rewards
         if task.ended is not None:
-            alive = alive * ~task.ended(there)
-        here = there
+            alive = alive * ~task.ended(next_states)
+        states = next_states
     return Imagined(returns.mean(0).view(envs, number), doubts.view(envs, number))
 
 
