@@ -150,13 +150,14 @@ def train(run: Run) -> Iterator[dict[str, float]]:
             run.model, run.replay, config.training, config.model_steps[number], run=run.learning
         ):
             yield head | row
-        if run.policy is None:  # the first dream needs frames to begin in
+        policy, run.policy = run.policy, None  # a generator that is interrupted cannot go on
+        if policy is None:  # the first dream needs frames to begin in
             starts = imagination.from_replay(run.replay, config.context, config.near_death)
             dream = Dream(run.model, starts, config.policy.num_envs, config.horizon, run.seed)
-            run.policy = learn_in(dream, run.agent, config, run.seed)
-        for row in itertools.islice(run.policy, config.updates[number]):
+            policy = learn_in(dream, run.agent, config, run.seed)
+        for row in itertools.islice(policy, config.updates[number]):
             yield head | row
-        run.rounds += 1
+        run.policy, run.rounds = policy, number + 1
 
 
 def learn_in(
