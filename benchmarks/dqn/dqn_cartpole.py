@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.harness import Goal, fresh_seeds
+from benchmarks.harness import Goal, by, fresh_seeds
 from course_lib.evaluation import evaluate
 from course_lib.rl import dqn
 from course_lib.rl.envs import Envs, make
@@ -35,7 +35,6 @@ def train_and_test(
     seed: int,
     check_every: int | None = None,
     wrap: Callable[[Envs], Envs] = lambda envs: envs,
-    double_dqn_target: Callable = dqn.double_dqn_target,
     num_envs: int = 16,
 ) -> dict:
     """Train one agent, then play 100 greedy episodes with its last policy.
@@ -49,7 +48,7 @@ def train_and_test(
     steps, curve, train_returns, first = [], [], [], None
     next_check = check_every or config.total_steps // 15
     checking, start = 0.0, time.perf_counter()
-    for row in dqn.train(agent, envs, config, seed, double_dqn_target=double_dqn_target):
+    for row in dqn.train(agent, envs, config, seed):
         if row["steps"] < next_check:
             continue
         next_check += check_every or config.total_steps // 15
@@ -79,16 +78,14 @@ def measure(quick: bool) -> dict:
 
 
 def judge(result: dict) -> list[Goal]:
-    runs = [run for run in result["runs"] if run["variant"] == RECIPE]
-    solved = sum(run["return"] >= SOLVED for run in runs)
-    worst = min(run["return"] for run in runs)
-    seconds = [run["seconds"] for run in runs]
-    needed = len(runs) - 1  # 19 of 20
+    runs = by(result["runs"], "variant")[RECIPE]
+    returns, seconds = ([run[key] for run in runs] for key in ("return", "seconds"))
+    solved, needed = sum(r >= SOLVED for r in returns), len(runs) - 1  # 19 of 20
     return [
         Goal(
             "DQN, CartPole-v1: mean of 100 greedy episodes of the last policy",
             f">= {SOLVED:.0f} on {needed} of {len(runs)} seeds",
-            f"{solved} of {len(runs)}, worst seed {worst:.1f}",
+            f"{solved} of {len(runs)}, worst seed {min(returns):.1f}",
             solved >= needed,
         ),
         Goal(

@@ -11,21 +11,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from torch import Tensor
 
 from benchmarks.dqn.dqn_cartpole import SOLVED, train_and_test
-from benchmarks.harness import Goal, fresh_seeds
+from benchmarks.harness import Goal, by, fresh_seeds, reported
+from course_lib.classroom import use
+from course_lib.lessons.dqn import exercises
 from course_lib.rl import dqn
 from course_lib.rl.envs import Envs, Step
 
 CORRECT = "correct"
-
-
-def ignores_termination(
-    rewards: Tensor, terminated: Tensor, next_q_online: Tensor, next_q_target: Tensor, gamma: Tensor
-) -> Tensor:
-    """Bootstraps through terminal states: a fallen pole is worth what the network says."""
-    return dqn.double_dqn_target(rewards, 0 * terminated, next_q_online, next_q_target, gamma)
+FUTURE = "bootstraps through termination"  # a fallen pole is worth what the network says
 
 
 class TruncationAsTermination:
@@ -54,41 +49,32 @@ VARIANTS = {
     "no replay": {"config": NO_REPLAY},
     "one pole": {"config": dqn.CARTPOLE, "num_envs": 1},
     "one pole, no replay": {"config": NO_REPLAY, "num_envs": 1},
-    "bootstraps through termination": {
-        "config": dqn.CARTPOLE,
-        "double_dqn_target": ignores_termination,
-    },
-    "truncation treated as termination": {
-        "config": dqn.CARTPOLE,
-        "wrap": TruncationAsTermination,
-    },
+    FUTURE: {"config": dqn.CARTPOLE},
+    "truncation treated as termination": {"config": dqn.CARTPOLE, "wrap": TruncationAsTermination},
 }
+MISTAKES = {FUTURE: [exercises.double_dqn_target.mistake(FUTURE)]}
 
 
 def measure(quick: bool) -> dict:
     seeds = fresh_seeds(1 if quick else 5)
-    runs = [
-        {"variant": variant, **train_and_test(seed=seed, check_every=2000, **options)}
-        for seed in seeds
-        for variant, options in VARIANTS.items()
-    ]
+    runs = []
+    for seed in seeds:
+        for variant, options in VARIANTS.items():
+            with use(*MISTAKES.get(variant, ())):
+                run = train_and_test(seed=seed, check_every=2000, **options)
+            runs.append({"variant": variant, **run})
     return {"seeds": seeds, "runs": runs}
 
 
 def judge(result: dict) -> list[Goal]:
     goals = []
-    for variant in VARIANTS:
-        returns = [run["return"] for run in result["runs"] if run["variant"] == variant]
-        solved = sum(r >= SOLVED for r in returns)
-        mean, worst = np.mean(returns), min(returns)
-        measured = f"{solved} of {len(returns)} solved, mean {mean:.0f}, worst {worst:.0f}"
-        correct = variant == CORRECT  # the only promise; the others are there to be seen
-        goals.append(
-            Goal(
-                f"DQN, CartPole-v1, {variant}: seeds solved",
-                f"at least {len(returns) - 1}" if correct else "reported",
-                measured,
-                solved >= len(returns) - 1 if correct else True,
-            )
-        )
+    for variant, runs in by(result["runs"], "variant").items():
+        returns = [run["return"] for run in runs]
+        solved, needed = sum(r >= SOLVED for r in returns), len(returns) - 1
+        measured = f"{solved} of {len(returns)} solved, mean {np.mean(returns):.0f}, "
+        measured += f"worst {min(returns):.0f}"
+        goal = reported(f"DQN, CartPole-v1, {variant}: seeds solved", measured)
+        if variant == CORRECT:  # the only promise; the others are there to be seen
+            goal = replace(goal, goal=f"at least {needed}", met=solved >= needed)
+        goals.append(goal)
     return goals

@@ -17,7 +17,7 @@ import time
 import numpy as np
 
 from benchmarks.dqn.dqn_cartpole import SOLVED, train_and_test
-from benchmarks.harness import Goal, fresh_seeds
+from benchmarks.harness import Goal, by, fresh_seeds
 from course_lib.evaluation import evaluate
 from course_lib.rl import dqn
 from course_lib.rl.envs import make
@@ -95,16 +95,15 @@ def measure(quick: bool) -> dict:
 
 def judge(result: dict) -> list[Goal]:
     solved, first, reached = {}, {}, {}
-    for agent in ("course_lib", "stable-baselines3"):
-        runs = [run for run in result["runs"] if run["agent"] == agent]
+    for agent, runs in by(result["runs"], "agent").items():
         solved[agent] = sum(run["return"] >= SOLVED for run in runs)
         times = [run["seconds_to_first_475"] for run in runs]
         reached[agent] = sum(t is not None for t in times)
-        whole = [run["seconds"] for run in runs]
-        first[agent] = [w if t is None else t for t, w in zip(times, whole, strict=True)]
-    ours, theirs = (np.mean(first[agent]) for agent in first)
-    medians = [np.median(first[agent]) for agent in first]
-    n = len(result["seeds"])
+        first[agent] = [
+            run["seconds"] if t is None else t for t, run in zip(times, runs, strict=True)
+        ]
+    (ours, theirs), n = map(np.mean, first.values()), len(result["seeds"])
+    medians = [np.median(times) for times in first.values()]
     return [
         Goal(
             "DQN against Stable-Baselines3, CartPole-v1: seeds solved by the last policy",

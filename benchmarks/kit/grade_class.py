@@ -41,8 +41,8 @@ WRONG = {  # ways to be wrong, named and unnamed, by exercise
         "return rewards.clamp(-1, 1) + gamma * (1 - terminated.float()) * next_q.max(-1).values",
     ),
     "n_step_target": (
-        "return sum(gamma**k * r for k, r in enumerate(rewards)) + gamma ** len(rewards)",
-        "return rewards[0] + gamma * next_values[0] * (not terminated[0])",
+        "return sum(gamma**k * r for k, r in enumerate(rewards)), len(rewards), False",
+        "return rewards[0], 1, bool(terminated[0])",
         "raise ValueError('I do not know')",
     ),
     "double_dqn_target": (

@@ -19,7 +19,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from benchmarks.harness import Clock, Goal, fresh_seeds
+from benchmarks.harness import Clock, Goal, by, fresh_seeds
 from course_lib.rl import q_learning as tabular
 from course_lib.rl.q_learning import Config
 
@@ -111,25 +111,25 @@ def train(name: str, algorithm: str, seed: int) -> dict[str, Any]:
 def judge(result: dict[str, Any]) -> list[Goal]:
     """One goal per environment and algorithm: within 5 % on every seed."""
     goals = []
-    for env, algorithms in SETTINGS.items():
-        for algorithm, config in algorithms.items():
-            runs = [r for r in result["runs"] if (r["env"], r["algorithm"]) == (env, algorithm)]
-            near = sum(run["gap"] <= GOAL for run in runs)
-            worst = max(0.0, *(run["gap"] for run in runs))
-            seconds = float(np.median([run["seconds"] for run in runs]))
-            policy = (
-                "greedy policy against the optimal value"
-                if algorithm == "q_learning"
-                else f"ε-soft policy (ε = {config.epsilon:g}) against the best ε-soft value"
+    for (env, algorithm), runs in by(result["runs"], "env", "algorithm").items():
+        config = SETTINGS[env][algorithm]
+        near = sum(run["gap"] <= GOAL for run in runs)
+        worst = max(0.0, *(run["gap"] for run in runs))
+        seconds = float(np.median([run["seconds"] for run in runs]))
+        method, policy = {
+            "q_learning": ("Q-learning", "greedy policy against the optimal value"),
+            "sarsa": (
+                "SARSA",
+                f"ε-soft policy (ε = {config.epsilon:g}) against the best ε-soft value",
+            ),
+        }[algorithm]
+        goals.append(
+            Goal(
+                what=f"{env}, {method}: {policy}, γ = {config.gamma:g}",
+                goal=f"within {GOAL:g} % on {len(runs)} of {len(runs)} seeds",
+                measured=f"{near} of {len(runs)}, worst gap {worst:.2f} %, "
+                f"best value {runs[0]['optimal']:.2f}, {seconds:.1f} CPU seconds a run",
+                met=near == len(runs),
             )
-            method = "Q-learning" if algorithm == "q_learning" else "SARSA"
-            goals.append(
-                Goal(
-                    what=f"{env}, {method}: {policy}, γ = {config.gamma:g}",
-                    goal=f"within {GOAL:g} % on {len(runs)} of {len(runs)} seeds",
-                    measured=f"{near} of {len(runs)}, worst gap {worst:.2f} %, "
-                    f"best value {runs[0]['optimal']:.2f}, {seconds:.1f} CPU seconds a run",
-                    met=near == len(runs),
-                )
-            )
+        )
     return goals

@@ -18,8 +18,7 @@ out one setting at a time. The recipe solved 19 of 20 seeds; the 20th ended at 4
 - A target ten times slower, or no Double DQN: three of three. Here they are options.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +28,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from course_lib import limits
 from course_lib.rl.envs import Envs
+from course_lib.rl.episodes import EpisodeReturns
 from course_lib.rl.networks import QNetwork, seeded
-from course_lib.rl.replay import Batch, Replay, ring_indices
+from course_lib.rl.replay import Batch, Replay
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,15 @@ class Config:
     max_grad_norm: float = 10.0  # longer gradients are shortened to this
 
     def __post_init__(self) -> None:
-        at_least_1 = "total_steps n_step batch_size train_every gradient_steps replay_capacity"
-        limits = [
-            ("gamma epsilon_start epsilon_end", lambda x: 0 <= x <= 1, "lie in [0, 1]"),
-            ("target_tau epsilon_fraction", lambda x: 0 < x <= 1, "lie in (0, 1]"),
-            ("reward_scale learning_rate max_grad_norm", lambda x: x > 0, "be above 0"),
-            (at_least_1 + " target_period", lambda x: x >= 1, "be at least 1"),
+        limits.check(
+            self,
             ("hidden", lambda x: len(x) > 0 and min(x) > 0, "name at least one layer size"),
-        ]
-        for names, holds, limit in limits:
-            for name in names.split():
-                if not holds(getattr(self, name)):
-                    raise ValueError(f"{name} must {limit}, got {getattr(self, name)}")
+            fraction="gamma epsilon_start epsilon_end",
+            share="target_tau epsilon_fraction",
+            above_0="reward_scale learning_rate max_grad_norm",
+            at_least_1="total_steps n_step batch_size train_every gradient_steps "
+            "replay_capacity target_period",
+        )
 
 
 CARTPOLE = Config(
@@ -119,10 +117,11 @@ def double_dqn_target(
     """The online network chooses the next action, the target network values it. Shape (B,).
 
     A maximum over noisy values is too high on average; noise in choosing and noise in valuing
-    are separate here. Shapes as in ``td_target``; van Hasselt et al. (2015), equation 4.
+    are separate here. It is ``td_target`` with one action to choose from. Shapes as there;
+    van Hasselt et al. (2015), equation 4.
     """
     best = next_q_online.argmax(dim=1, keepdim=True)
-    return rewards + gamma * (1 - terminated) * next_q_target.gather(1, best).squeeze(1)
+    return td_target(rewards, terminated, next_q_target.gather(1, best), gamma)
 
 
 def dqn_loss(q: Tensor, actions: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -192,33 +191,20 @@ class DQN:
         self.target.load_state_dict(weights)
 
 
-def train(
-    agent: DQN,
-    envs: Envs,
-    config: Config,
-    seed: int = 0,
-    *,
-    epsilon_schedule: Callable[[int, float, float, float], float] = epsilon_schedule,
-    ring_indices: Callable[[int, int, int], tuple[np.ndarray, int]] = ring_indices,
-    td_target: Callable[..., Tensor] = td_target,
-    double_dqn_target: Callable[..., Tensor] = double_dqn_target,
-) -> Iterator[dict[str, float]]:
+def train(agent: DQN, envs: Envs, config: Config, seed: int = 0) -> Iterator[dict[str, float]]:
     """Train ``agent`` in place; yield a dictionary of metrics after each burst of gradient steps.
 
-    ``seed`` drives exploration and sampling; agent and environments have their own. The four
-    functions can be replaced, by your own or by a mistake that you want to see fail; of the two
-    targets ``config.double`` says which is used.
+    ``seed`` drives exploration and sampling; agent and environments have their own.
     Metrics: ``steps`` of all environments so far, ``return`` (mean over the last 32 episodes, nan
     before the first ends), ``epsilon``, ``loss``, ``q`` (mean value of replayed actions, in units
     of reward).
     """
     # Seeded by `seed` alone it would be the very stream that the environments draw from.
     rng = np.random.default_rng((seed, 1))
-    replay = Replay(config.replay_capacity, config.gamma, config.n_step, ring_indices)
+    replay = Replay(config.replay_capacity, config.gamma, config.n_step)
     optimizer = torch.optim.Adam(agent.online.parameters(), config.learning_rate, fused=True)
     decay_steps = config.epsilon_fraction * config.total_steps
-    recent: deque[float] = deque(maxlen=32)
-    running = np.zeros(envs.num_envs)
+    episodes = EpisodeReturns(envs.num_envs, keep=32)
     updates, since_burst = 0, 0
     obs = envs.reset()
     for steps in range(envs.num_envs, config.total_steps + 1, envs.num_envs):
@@ -226,12 +212,8 @@ def train(
         actions = agent.act(obs, epsilon, rng)
         step = envs.step(actions)
         replay.add(obs, actions, step._replace(rewards=step.rewards * config.reward_scale))
+        episodes.add(step.rewards, step.terminated | step.truncated)
         obs = step.obs
-
-        running += step.rewards
-        ended = step.terminated | step.truncated
-        recent.extend(running[ended])
-        running[ended] = 0.0
 
         since_burst += envs.num_envs
         if steps < config.learning_starts or since_burst < config.train_every or not len(replay):
@@ -241,14 +223,14 @@ def train(
         optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - steps / config.total_steps)
         for _ in range(config.gradient_steps):
             batch = replay.sample(config.batch_size, rng, agent.device)
-            targets = _targets(agent, batch, config.double, td_target, double_dqn_target)
+            targets = _targets(agent, batch, config.double)
             metrics = _gradient_step(agent, optimizer, batch, targets, config.max_grad_norm)
             updates += 1
             if updates % config.target_period == 0:
                 _move_target(agent, config.target_tau)
         yield {
             "steps": float(steps),
-            "return": float(np.mean(recent)) if recent else float("nan"),
+            "return": episodes.mean,
             "epsilon": float(epsilon),
             "loss": float(metrics["loss"]),
             "q": float(metrics["q"]) / config.reward_scale,
@@ -256,9 +238,7 @@ def train(
 
 
 @torch.no_grad()  # a target is data here, not a prediction: no gradient flows through it
-def _targets(
-    agent: DQN, batch: Batch, double: bool, td_target: Callable, double_dqn_target: Callable
-) -> Tensor:
+def _targets(agent: DQN, batch: Batch, double: bool) -> Tensor:
     next_q = agent.target(batch.next_obs)
     if not double:
         return td_target(batch.rewards, batch.terminated, next_q, batch.discounts)

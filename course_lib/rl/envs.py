@@ -15,9 +15,7 @@ learned from. ``Step.valid`` is False there, and that is all that other code nee
     ended     True           False                   False
     valid     True           False: belongs nowhere  True
 
-Sources: Gymnasium 1.x, "Vector environments: autoreset"; MinAtar (Young and Tian,
-arXiv 1903.03176). MinAtar's games run here without its display code, which would import
-seaborn, and with a time limit, which the original does not have.
+Source: Gymnasium 1.x, "Vector environments: autoreset".
 """
 
 from typing import Any, NamedTuple
@@ -25,7 +23,8 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 
-from course_lib.rl.backends import Loop, MinAtar, Poles, quiet_rendering
+from course_lib.rl.backends import Loop, Poles, gymnasium_loop, quiet_rendering
+from course_lib.rl.minatar import MinAtar
 
 
 class Step(NamedTuple):
@@ -169,7 +168,7 @@ def _gymnasium(name: str, num_envs: int, options: dict[str, Any]) -> Loop | Pole
             f"no environment is called {name!r}: give a Gymnasium id such as 'CartPole-v1' "
             f"or a MinAtar game such as 'MinAtar/Breakout'"
         ) from error
-    backend = (Poles if name == "CartPole-v1" else Loop)(spec, num_envs, options)
+    backend = (Poles if name == "CartPole-v1" else gymnasium_loop)(spec, num_envs, options)
     actions, obs = backend.action_space, backend.obs_space
     vector = isinstance(actions, gym.spaces.Box) and len(actions.shape) == 1
     if not vector and not isinstance(actions, gym.spaces.Discrete):

@@ -8,13 +8,15 @@ Shapes: S states, A actions. A state is an integer, a value table is an array, a
 this file is its table `q` (S, A). Everything is NumPy.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 
 import gymnasium
 import numpy as np
+
+from course_lib import limits
+from course_lib.rl.episodes import EpisodeReturns
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,12 @@ class Config:
     report_every: int = 1_000  # steps between two dicts of metrics
 
     def __post_init__(self) -> None:
-        for name in ("gamma", "alpha", "epsilon", "epsilon_start"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
-        for name in ("alpha_decay", "epsilon_steps"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.report_every < 1:
-            raise ValueError(f"report_every must be at least 1, got {self.report_every}")
+        limits.check(
+            self,
+            fraction="gamma alpha epsilon epsilon_start",
+            not_negative="alpha_decay epsilon_steps",
+            at_least_1="report_every",
+        )
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def tabular_model(env: gymnasium.Env) -> Model:
     return Model(transitions, rewards, np.asarray(env.unwrapped.initial_state_distrib, float))
 
 
-# The pure functions. Each is an argument of the algorithms below, so yours can take its place.
+# The pure functions that the algorithms below are made of.
 
 
 def bellman_backup(
@@ -131,12 +131,7 @@ def double_q_target(
 
 
 def value_iteration(
-    model: Model,
-    gamma: float,
-    epsilon: float = 0.0,
-    tolerance: float = 1e-10,
-    *,
-    backup: Callable = bellman_backup,
+    model: Model, gamma: float, epsilon: float = 0.0, tolerance: float = 1e-10
 ) -> np.ndarray:
     """Return the optimal Q (S, A), each entry within about `tolerance / (1 - gamma)` of exact.
 
@@ -147,7 +142,7 @@ def value_iteration(
         raise ValueError(f"gamma must lie in [0, 1) for value iteration to converge, got {gamma}")
     values = np.zeros(len(model.rewards))
     while True:
-        q = backup(model.transitions, model.rewards, values, gamma)
+        q = bellman_backup(model.transitions, model.rewards, values, gamma)
         new = (1 - epsilon) * q.max(axis=1) + epsilon * q.mean(axis=1)
         if np.abs(new - values).max() < tolerance:
             return q
@@ -172,14 +167,7 @@ def start_value(model: Model, policy: np.ndarray, gamma: float) -> float:
 
 
 def q_learning(
-    q: np.ndarray,
-    env: gymnasium.Env,
-    config: Config,
-    seed: int,
-    *,
-    target: Callable = q_learning_target,
-    policy: Callable = epsilon_greedy,
-    update: Callable = q_update,
+    q: np.ndarray, env: gymnasium.Env, config: Config, seed: int
 ) -> Iterator[dict[str, float]]:
     """Train `q` (S, A) in place; yield metrics every `config.report_every` steps.
 
@@ -188,66 +176,68 @@ def q_learning(
     """
 
     def learn(state, action, reward, next_state, terminated, next_action, alpha, rng):
-        goal = target(reward, terminated, q[next_state], next_action, config.gamma)
-        error = goal - q[state, action]
-        q[state, action] = update(q[state, action], goal, alpha)
-        return error
+        target = q_learning_target(reward, terminated, q[next_state], next_action, config.gamma)
+        return move(q, state, action, target, alpha)
 
-    return act_and_learn(lambda state: q[state], learn, q.shape, env, config, seed, policy)
+    return act_and_learn(lambda state: q[state], learn, q.shape, env, config, seed)
 
 
 def sarsa(
-    q: np.ndarray,
-    env: gymnasium.Env,
-    config: Config,
-    seed: int,
-    *,
-    target: Callable = sarsa_target,
-    policy: Callable = epsilon_greedy,
-    update: Callable = q_update,
+    q: np.ndarray, env: gymnasium.Env, config: Config, seed: int
 ) -> Iterator[dict[str, float]]:
     """Like `q_learning` with another target: the value of the action that is taken next."""
-    return q_learning(q, env, config, seed, target=target, policy=policy, update=update)
+
+    def learn(state, action, reward, next_state, terminated, next_action, alpha, rng):
+        target = sarsa_target(reward, terminated, q[next_state], next_action, config.gamma)
+        return move(q, state, action, target, alpha)
+
+    return act_and_learn(lambda state: q[state], learn, q.shape, env, config, seed)
 
 
 def double_q_learning(
-    q: np.ndarray,
-    env: gymnasium.Env,
-    config: Config,
-    seed: int,
-    *,
-    target: Callable = double_q_target,
-    policy: Callable = epsilon_greedy,
-    update: Callable = q_update,
+    q: np.ndarray, env: gymnasium.Env, config: Config, seed: int
 ) -> Iterator[dict[str, float]]:
     """Train two tables `q` (2, S, A) in place; it acts on their mean. Metrics as `q_learning`."""
 
     def learn(state, action, reward, next_state, terminated, next_action, alpha, rng):
         one, other = q if rng.random() < 0.5 else q[::-1]
-        goal = target(reward, terminated, one[next_state], other[next_state], config.gamma)
-        error = goal - one[state, action]
-        one[state, action] = update(one[state, action], goal, alpha)
-        return error
+        target = double_q_target(
+            reward, terminated, one[next_state], other[next_state], config.gamma
+        )
+        return move(one, state, action, target, alpha)
 
-    return act_and_learn(
-        lambda state: q[:, state].mean(0), learn, q.shape[1:], env, config, seed, policy
-    )
+    return act_and_learn(lambda state: q[:, state].mean(0), learn, q.shape[1:], env, config, seed)
 
 
-def act_and_learn(row, learn, shape, env, config, seed, policy) -> Iterator[dict[str, float]]:
+def move(q: np.ndarray, state: int, action: int, target: float, alpha: float) -> float:
+    """Move one entry of `q` (S, A) towards `target`; return the TD error, `target - value`."""
+    error = target - q[state, action]
+    q[state, action] = q_update(q[state, action], target, alpha)
+    return error
+
+
+def act_and_learn(
+    row: Callable[[int], np.ndarray],
+    learn: Callable[..., float],
+    shape: tuple[int, int],
+    env: gymnasium.Env,
+    config: Config,
+    seed: int,
+) -> Iterator[dict[str, float]]:
     """Act, learn, report: the loop that the algorithms share.
 
-    The next action is chosen before the update, because SARSA's target needs it.
+    `row(state)` gives the values (A,) to act on; `learn(state, action, reward, next_state,
+    terminated, next_action, alpha, rng)` changes the table of `shape` (S, A) and returns its TD
+    error. The next action is chosen before the update, because SARSA's target needs it.
     """
     if shape != (needed := (int(env.observation_space.n), int(env.action_space.n))):
         raise ValueError(f"this environment needs a table {needed}, got {shape}")
     # Not `seed` alone: the environment draws from that stream, and chance must not see our choices.
     rng = np.random.default_rng((seed, 1))
-    visits = np.zeros(shape, int)
-    returns, errors, episode_return = deque(maxlen=100), [], 0.0
+    visits, episodes, errors = np.zeros(shape, int), EpisodeReturns(), []
 
     def act(state: int, epsilon: float) -> int:
-        chances = accumulate(policy(row(state), epsilon).tolist())
+        chances = accumulate(epsilon_greedy(row(state), epsilon).tolist())
         chosen = rng.random()
         return next((a for a, upto in enumerate(chances) if chosen < upto), shape[1] - 1)
 
@@ -263,17 +253,15 @@ def act_and_learn(row, learn, shape, env, config, seed, policy) -> Iterator[dict
         visits[state, action] += 1
         step_taken = (state, action, reward, next_state, terminated, next_action)
         errors.append(learn(*step_taken, alpha, rng))
-        episode_return += reward
+        episodes.add(reward, terminated or truncated)
         state, action = next_state, next_action
         if terminated or truncated:
-            returns.append(episode_return)
-            episode_return = 0.0
             state, _ = env.reset()
             action = act(state, epsilon)
         if step % config.report_every == 0:
             yield {
                 "steps": float(step),
-                "return": float(np.mean(returns)) if returns else float("nan"),
+                "return": episodes.mean,
                 "epsilon": epsilon,
                 "td_error": float(np.mean(np.abs(errors))),
             }

@@ -6,15 +6,15 @@ newest ``capacity`` transitions and hands out random ones.
 """
 
 from collections import deque
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib import limits
 from course_lib.rl.envs import Step
-from course_lib.rl.returns import n_step_targets
+from course_lib.rl.returns import n_step_target
 
 
 class Batch(NamedTuple):
@@ -46,22 +46,12 @@ class Replay:
     becomes available ``n_step - 1`` steps after it was made.
     """
 
-    def __init__(
-        self,
-        capacity: int,
-        gamma: float,
-        n_step: int = 1,
-        ring_indices: Callable[[int, int, int], tuple[np.ndarray, int]] = ring_indices,
-    ):
-        if capacity < 1:
-            raise ValueError(f"capacity must be at least 1, got {capacity}")
-        if n_step < 1:
-            raise ValueError(f"n_step must be at least 1, got {n_step}")
-        self.capacity = capacity
-        self.gamma = gamma
+    def __init__(self, capacity: int, gamma: float, n_step: int = 1):
+        self.capacity, self.gamma, self.n_step = capacity, gamma, n_step
+        limits.check(self, at_least_1="capacity n_step", fraction="gamma")
+        self._powers = np.cumprod(np.full(n_step, gamma, np.float32))  # gamma ** 1, ** 2, ...
         self.size = 0
         self._written = 0
-        self._ring_indices = ring_indices
         self._recent: deque[tuple[np.ndarray, np.ndarray, Step]] = deque(maxlen=n_step)
         self._data: Batch | None = None  # allocated by the first row, which says what fits
 
@@ -71,23 +61,27 @@ class Replay:
     def add(self, obs: np.ndarray, actions: np.ndarray, step: Step) -> None:
         """Store what ``step`` followed from: (N, *obs_shape) observations, (N,) actions."""
         self._recent.append((obs, actions, step))
-        if len(self._recent) < self._recent.maxlen:
-            return
-        columns = zip(*(s for _, _, s in self._recent), strict=True)
-        successors, rewards, terminated, truncated, valid = map(np.stack, columns)
-        targets = n_step_targets(
-            rewards, terminated, truncated, valid, self.gamma, len(self._recent)
-        )
         first_obs, first_actions, first_step = self._recent[0]
         keep = np.flatnonzero(first_step.valid)
+        if len(self._recent) < self.n_step or len(keep) == 0:
+            return
+        steps = [step for _, _, step in self._recent]
+        rewards, terminated, truncated = (  # (N, n_step): a window of steps for each environment
+            np.stack([getattr(step, name) for step in steps], axis=1)
+            for name in ("rewards", "terminated", "truncated")
+        )
+        gamma = np.float32(self.gamma)  # sums keep the precision of the rewards
+        windows = [n_step_target(rewards[i], terminated[i], truncated[i], gamma) for i in keep]
+        totals, lengths, ended = map(np.array, zip(*windows, strict=True))
+        successors = np.stack([steps[k - 1].obs[i] for i, k in zip(keep, lengths, strict=True)])
         self._write(
             Batch(
                 first_obs[keep],
                 first_actions[keep],
-                targets.rewards[0, keep],
-                successors[targets.last[0, keep], keep],
-                targets.terminated[0, keep].astype(np.float32),
-                targets.discounts[0, keep],
+                totals.astype(np.float32),
+                successors,
+                ended.astype(np.float32),
+                self._powers[lengths - 1],
             )
         )
 
@@ -95,7 +89,7 @@ class Replay:
         rows = Batch(*map(torch.as_tensor, rows))
         if self._data is None:
             self._data = Batch(*(x.new_zeros(self.capacity, *x.shape[1:]) for x in rows))
-        where, self.size = self._ring_indices(self._written, len(rows.actions), self.capacity)
+        where, self.size = ring_indices(self._written, len(rows.actions), self.capacity)
         where = torch.as_tensor(where)
         for column, new in zip(self._data, rows, strict=True):
             column[where] = new

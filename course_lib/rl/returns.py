@@ -10,9 +10,7 @@ it terminated, the number does not matter.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,85 +30,26 @@ def discounted_return(rewards: Sequence[float], gamma: float) -> float:
 
 
 def n_step_target(
-    rewards: Sequence[float],
-    terminated: Sequence[bool],
-    truncated: Sequence[bool],
-    next_values: Sequence[float],
-    gamma: float,
-) -> float:
-    """Return the target of one window of up to n steps (Sutton and Barto, equation 7.1).
+    rewards: Sequence[float], terminated: Sequence[bool], truncated: Sequence[bool], gamma: float
+) -> tuple[float, int, bool]:
+    """Return what one window of up to n steps collects: (total, steps, ended).
 
-    All sequences have one entry per step of the window (n,); ``next_values[k]`` estimates the
-    state that step k led to. The window ends where the episode ends. After a termination nothing
-    is left to come. After a truncation, or at the end of the window, the estimate stands in for
-    what would have come.
+    All sequences have one entry per step of the window (n,). The window stops where its episode
+    does, since the next row belongs to another one. ``total`` is the discounted sum of its rewards,
+    ``steps`` how many it spans, ``ended`` whether it stops in a terminal state. The target is
+
+        total + gamma ** steps * (1 - ended) * value of the state that the last step led to
+
+    After a termination the future is worth 0; after a truncation, or at the end of the window, the
+    value stands in for what would have come. Sutton and Barto (2018), equation 7.1.
     """
     total, discount = 0.0, 1.0
     for k, reward in enumerate(rewards):
         total += discount * reward
         discount *= gamma
-        if terminated[k]:
-            return total
-        if truncated[k]:
+        if terminated[k] or truncated[k]:
             break
-    return total + discount * next_values[k]
-
-
-class NStepTargets(NamedTuple):
-    """Per row, what its window of up to ``n`` steps collected. All (T, N)."""
-
-    rewards: np.ndarray  # float32, discounted sum of the window's rewards
-    discounts: np.ndarray  # float32, gamma ** k, what the bootstrapped value is multiplied by
-    terminated: np.ndarray  # bool, the window ends in a terminal state: nothing to bootstrap
-    last: np.ndarray  # int64, the row of the window's last step: bootstrap from its successor
-
-
-def n_step_targets(
-    rewards: np.ndarray,
-    terminated: np.ndarray,
-    truncated: np.ndarray,
-    valid: np.ndarray,
-    gamma: float,
-    n: int,
-) -> NStepTargets:
-    """Sum up to ``n`` discounted rewards from every row on (Sutton and Barto, equation 7.1).
-
-    All arrays are (T, N). A window stops early, after ``k < n`` steps, where the episode ends
-    or the data do. Termination and truncation both stop it, since the next row belongs to
-    another episode; they differ in what follows. After a termination the future is worth 0.
-    After a truncation, or at the end of the data, it is worth the value of the true final
-    observation, which is the successor of row ``last``. The target of row t is then ::
-
-        rewards[t] + discounts[t] * (1 - terminated[t]) * value(successor of last[t])
-
-    Rows with ``valid`` False are resets; they start no window, reach into none, and hold
-    rewards 0 and discounts 1 here, to be left out by the caller.
-    """
-    if n < 1:
-        raise ValueError(f"n must be at least 1, got {n}")
-    if not 0 <= gamma <= 1:
-        raise ValueError(f"gamma must lie in [0, 1], got {gamma}")
-    if not rewards.shape == terminated.shape == truncated.shape == valid.shape:
-        raise ValueError(
-            "rewards, terminated, truncated and valid must have one shape (T, N), got "
-            f"{rewards.shape}, {terminated.shape}, {truncated.shape}, {valid.shape}"
-        )
-    length = len(rewards)
-    sums = np.zeros(rewards.shape, np.float32)
-    discounts = np.ones(rewards.shape, np.float32)
-    ended = np.zeros(rewards.shape, bool)
-    last = np.broadcast_to(np.arange(length)[:, None], rewards.shape).copy()
-    running = valid.copy()  # windows that have not stopped yet
-    for k in range(min(n, length)):
-        running[length - k :] = False  # these windows have reached the end of the data
-        here, there = slice(0, length - k), slice(k, length)
-        going = running[here]
-        sums[here] += going * discounts[here] * rewards[there]
-        discounts[here] *= np.where(going, np.float32(gamma), np.float32(1))
-        last[here] += (k > 0) * going
-        ended[here] |= going & terminated[there]
-        running[here] = going & ~(terminated[there] | truncated[there])
-    return NStepTargets(sums, discounts, ended, last)
+    return total, k + 1, bool(terminated[k])
 
 
 def gae(

@@ -75,8 +75,7 @@ def train(
 
     def learn(state, action, reward, next_state, terminated, next_action, alpha, _):
         target = q_learning_target(reward, terminated, q[next_state], next_action, settings.gamma)
-        error = target - q[state, action]
-        q[state, action] = q_update(q[state, action], target, alpha)
+        error = tabular.move(q, state, action, target, alpha)
         if config.planning_steps == 0:
             return error
         if (state, action) not in model:
@@ -86,6 +85,4 @@ def train(
         q[:] = dyna_update(q, model, pairs, alpha, settings.gamma)
         return error
 
-    return tabular.act_and_learn(
-        lambda state: q[state], learn, q.shape, env, settings, seed, tabular.epsilon_greedy
-    )
+    return tabular.act_and_learn(lambda state: q[state], learn, q.shape, env, settings, seed)

@@ -47,7 +47,7 @@ def test_the_run_calls_the_learners_function_and_a_wrong_one_changes_it(name):
 def test_the_notebook_uses_it(name):
     lesson, short = name.split(".")
     code = room.code(lesson)
-    after = code.split(f'@exercise("{name}")')[1].split("\n", 2)[2]
+    after = code.split(f'@exercise("{name}")')[-1].split("\n", 2)[2]
     if name in CALLED:
         assert re.search(rf"\b{short}\(", after), "no later cell calls it"
     else:

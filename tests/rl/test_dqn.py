@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib.classroom import use
 from course_lib.evaluation import evaluate
 from course_lib.rl import dqn
 from course_lib.rl import envs as environments
 from course_lib.rl.envs import Step
+from course_lib.rl.replay import ring_indices
+from course_lib.rl.returns import n_step_target
 
 TINY = dqn.Config(
     total_steps=1500,
@@ -50,10 +53,10 @@ class Corridor:
         return Step(self._obs(), out.astype(np.float32), *flags, valid)
 
 
-def trained(config, seed=0, truncate=False, **functions):
+def trained(config, seed=0, truncate=False):
     envs = Corridor(truncate)
     agent = dqn.DQN(envs.obs_shape, envs.num_actions, config, seed)
-    history = list(dqn.train(agent, envs, config, seed, **functions))
+    history = list(dqn.train(agent, envs, config, seed))
     return agent, history
 
 
@@ -110,31 +113,34 @@ def test_truncation_bootstraps_and_termination_does_not():
     assert abs(beyond) > 0.01  # otherwise the two cases look alike
 
 
-def test_functions_given_to_train_drive_it():
-    calls = {"epsilon": 0, "ring": 0, "double": 0, "td": 0}
+@pytest.mark.parametrize("double", [True, False])
+def test_each_of_a_learners_functions_drives_it(double):
+    calls = []
 
-    def epsilon_schedule(step, start, end, decay_steps):
-        calls["epsilon"] += 1
-        return 0.5
+    def counted(function):
+        def call(*args):
+            calls.append(function)
+            return function(*args)
 
-    def ring_indices(written, count, capacity):
-        calls["ring"] += 1
-        return dqn.ring_indices(written, count, capacity)
+        return {function: call}
 
-    def double_dqn_target(rewards, terminated, online, target, gamma):
-        calls["double"] += 1
+    functions = [dqn.epsilon_schedule, ring_indices, n_step_target, dqn.td_target]
+    functions += [dqn.double_dqn_target] * double
+    with use(*map(counted, functions)):
+        trained(replace(TINY, double=double, total_steps=200))
+    assert set(calls) == set(functions)
+
+
+def test_what_the_targets_say_is_learned():
+    def always_3(rewards, *rest):
         return rewards * 0 + 3.0
 
-    def td_target(rewards, terminated, next_q, gamma):
-        calls["td"] += 1
-        return rewards * 0 + 3.0
-
-    mine = {"epsilon_schedule": epsilon_schedule, "ring_indices": ring_indices}
-    agent, history = trained(TINY, **mine, double_dqn_target=double_dqn_target)
-    assert all(row["epsilon"] == 0.5 for row in history)
-    assert agent.q_values(np.eye(3, dtype=np.float32)).max(axis=1) == pytest.approx(3, abs=0.2)
-    trained(replace(TINY, double=False, total_steps=200), td_target=td_target)
-    assert min(calls.values()) > 0
+    for function in (dqn.double_dqn_target, dqn.td_target):  # the first calls the second
+        with use({function: always_3}, {dqn.epsilon_schedule: lambda *_: 0.5}):
+            agent, history = trained(TINY)
+        assert all(row["epsilon"] == 0.5 for row in history)
+        values = agent.q_values(np.eye(3, dtype=np.float32))
+        assert values.max(axis=1) == pytest.approx(3, abs=0.2)
 
 
 def test_a_target_that_never_moves_keeps_its_first_weights():

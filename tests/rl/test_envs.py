@@ -4,8 +4,8 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from course_lib.rl import backends
 from course_lib.rl import envs as environments
+from course_lib.rl import minatar
 
 NAMES = ["CartPole-v1", "MinAtar/Breakout", "FrozenLake-v1", "Acrobot-v1"]
 
@@ -76,7 +76,7 @@ def test_time_limit_truncates_and_does_not_terminate():
 
 
 def test_minatar_time_limit(monkeypatch):
-    monkeypatch.setattr(backends, "MINATAR_TIME_LIMIT", 5)
+    monkeypatch.setattr(minatar, "TIME_LIMIT", 5)
     envs = environments.make("MinAtar/Breakout", num_envs=2)
     _, steps = play(envs, 6)
     assert steps[4].truncated.all() and not steps[4].terminated.any()

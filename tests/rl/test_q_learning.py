@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from course_lib.classroom import use
 from course_lib.rl import q_learning as ql
 
 
@@ -37,8 +38,7 @@ class Clocked(gymnasium.Env):
 
 
 def train(algorithm, q, env, seed=0, **settings):
-    parts = {k: settings.pop(k) for k in ("target", "policy", "update") if k in settings}
-    return list(algorithm(q, env, ql.Config(**settings), seed, **parts))
+    return list(algorithm(q, env, ql.Config(**settings), seed))
 
 
 # --- the pure functions --------------------------------------------------------------------------
@@ -178,16 +178,25 @@ def test_sarsa_keeps_away_from_the_edge_where_q_learning_walks_along_it():
     assert value[ql.sarsa] > value[ql.q_learning] + 5
 
 
-def test_a_student_function_drives_training():
+@pytest.mark.parametrize(
+    ("algorithm", "target"),
+    [
+        (ql.q_learning, ql.q_learning_target),
+        (ql.sarsa, ql.sarsa_target),
+        (ql.double_q_learning, ql.double_q_target),
+    ],
+)
+def test_a_learners_target_drives_training(algorithm, target):
     calls = []
 
-    def target(reward, terminated, next_q, next_action, gamma):
-        calls.append((next_q.shape, next_action))
+    def always_7(reward, terminated, next_q, other, gamma):
+        calls.append(next_q.shape)
         return 7.0
 
-    q = np.zeros((48, 4))
-    train(ql.q_learning, q, gymnasium.make("CliffWalking-v1"), steps=50, alpha=1.0, target=target)
-    assert len(calls) == 50 and calls[0][0] == (4,)
+    q = np.zeros((2, 48, 4) if algorithm is ql.double_q_learning else (48, 4))
+    with use({target: always_7}):
+        train(algorithm, q, gymnasium.make("CliffWalking-v1"), steps=50, alpha=1.0)
+    assert calls == [(4,)] * 50
     assert set(np.unique(q)) == {0.0, 7.0}
 
 
@@ -230,7 +239,8 @@ def test_step_size_and_exploration_follow_their_schedules():
         seen.append(alpha)
         return value
 
-    train(ql.sarsa, q, Clocked(True, False), steps=3, alpha=0.8, alpha_decay=1.0, update=update)
+    with use({ql.q_update: update}):
+        train(ql.sarsa, q, Clocked(True, False), steps=3, alpha=0.8, alpha_decay=1.0)
     np.testing.assert_allclose(seen, [0.8, 0.4, 0.8 / 3])
     records = train(
         ql.sarsa,

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib.classroom import use
 from course_lib.rl import envs as environments
+from course_lib.rl import returns
 from course_lib.rl.envs import Step
 from course_lib.rl.replay import Replay, ring_indices
 
@@ -111,9 +113,21 @@ def test_no_reset_row_of_a_real_environment_is_stored(n_step):
     assert torch.equal(batch.terminated == 1, fallen)
 
 
-def test_a_replaced_ring_is_used():
-    replay = filled([{}] * 4, ring_indices=lambda written, count, size: (np.zeros(count, int), 1))
+def test_a_learners_functions_are_used():
+    def one_row(written, count, capacity):
+        return np.zeros(count, int), 1
+
+    def worthless(rewards, terminated, truncated, gamma):
+        return -7.0, 1, True
+
+    with use({ring_indices: one_row}):
+        replay = filled([{}] * 4)
     assert len(replay) == 1 and (everything(replay).actions == 3).all()
+    with use({returns.n_step_target: worthless}):
+        batch = everything(filled([{}] * 4, n_step=3))
+    assert (batch.rewards == -7).all() and (batch.terminated == 1).all()
+    assert (batch.discounts == 0.5).all()
+    assert torch.equal(batch.next_obs, batch.obs + 10)
 
 
 def test_sampling_repeats_for_a_seed():
@@ -127,5 +141,7 @@ def test_wrong_use_gets_a_sentence():
         Replay(0, 0.99)
     with pytest.raises(ValueError, match="n_step must be at least 1"):
         Replay(10, 0.99, n_step=0)
+    with pytest.raises(ValueError, match=r"gamma must lie in \[0, 1\], got 1.2"):
+        Replay(10, 1.2)
     with pytest.raises(ValueError, match="is empty"):
         Replay(10, 0.99).sample(1, np.random.default_rng(0))

@@ -27,7 +27,8 @@ def test_an_expansion_is_an_n_step_target():
     for b in range(3):
         for k in range(1, 7):
             off = [False] * k
-            expected = n_step_target(rewards[:k, b], off, off, values[1 : k + 1, b], 0.9)
+            total, steps, _ = n_step_target(rewards[:k, b], off, off, 0.9)
+            expected = total + 0.9**steps * values[steps, b]
             assert found[k, b] == pytest.approx(float(expected), abs=1e-5)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,13 +15,6 @@ from course_lib.rl import dqn, replay, returns
 
 
 def _epsilon_cases(rng: np.random.Generator) -> list[Case]:
-    hand = [
-        Case("at the first step", (0, 1.0, 0.1, 100), 1.0),
-        Case("half way down", (50, 1.0, 0.1, 100), 0.55),
-        Case("where the decay ends", (100, 1.0, 0.1, 100), 0.1),
-        Case("long after the decay", (1000, 1.0, 0.1, 100), 0.1),
-        Case("a quarter of a short decay", (2, 0.8, 0.0, 8), 0.6),
-    ]
     # Ground truth by walking down the line one step at a time.
     start, end = float(rng.uniform(0.5, 1.0)), float(rng.uniform(0.01, 0.2))
     decay_steps = int(rng.integers(20, 60))
@@ -27,39 +22,35 @@ def _epsilon_cases(rng: np.random.Generator) -> list[Case]:
     value = start
     for _ in range(step):
         value -= (start - end) / decay_steps
-    return [*hand, Case("a random schedule", (step, start, end, decay_steps), value)]
+    return [
+        Case("at the first step", (0, 1.0, 0.1, 100), 1.0),
+        Case("half way down", (50, 1.0, 0.1, 100), 0.55),
+        Case("where the decay ends", (100, 1.0, 0.1, 100), 0.1),
+        Case("long after the decay", (1000, 1.0, 0.1, 100), 0.1),
+        Case("a quarter of a short decay", (2, 0.8, 0.0, 8), 0.6),
+        Case("a random schedule", (step, start, end, decay_steps), value),
+    ]
 
 
 epsilon_schedule = Exercise(
     reference=dqn.epsilon_schedule,
     cases=_epsilon_cases,
-    mistakes=(
-        Mistake(
-            "never stops falling",
-            lambda step, start, end, decay_steps: start + (end - start) * step / decay_steps,
-            "After `decay_steps` your epsilon goes on falling, below `end` and below zero. "
-            "Cap the fraction `step / decay_steps` at 1.",
-        ),
-        Mistake(
-            "swaps start and end",
-            lambda step, start, end, decay_steps: (
-                end + (start - end) * min(step / decay_steps, 1.0)
-            ),
-            "Your schedule begins at `end` and climbs to `start`. Exploration is needed at first, "
-            "when nothing is known yet.",
-        ),
-        Mistake(
-            "falls towards zero",
-            lambda step, start, end, decay_steps: max(end, start * (1 - step / decay_steps)),
-            "Your line aims at zero and is cut off at `end`, so it arrives too early. The line "
-            "runs from `start` to `end`: the distance to cover is `end - start`.",
-        ),
-        Mistake(
-            "jumps",
-            lambda step, start, end, decay_steps: start if step < decay_steps else end,
-            "Your epsilon jumps from `start` to `end`. It should go down in a straight line.",
-        ),
-    ),
+    edits="""
+    never stops falling: `min(step / decay_steps, 1.0)` becomes `step / decay_steps`. After
+        `decay_steps` your epsilon goes on falling, below `end` and below zero. Cap the fraction
+        `step / decay_steps` at 1.
+
+    swaps start and end: `start + (end - start)` becomes `end + (start - end)`. Your schedule begins
+        at `end` and climbs to `start`. Exploration is needed at first, when nothing is known yet.
+
+    falls towards zero: `start + (end - start) * min(step / decay_steps, 1.0)` becomes
+        `max(end, start * (1 - step / decay_steps))`. Your line aims at zero and is cut off at
+        `end`, so it arrives too early. The line runs from `start` to `end`: the distance to cover
+        is `end - start`.
+
+    jumps: `min(step / decay_steps, 1.0)` becomes `(step >= decay_steps)`. Your epsilon jumps from
+        `start` to `end`. It should go down in a straight line.
+    """,
     hints=(
         "How far along is the decay? `step / decay_steps` is 0 at first and 1 at its end.",
         "Keep that fraction from passing 1: `min(step / decay_steps, 1.0)`.",
@@ -72,23 +63,22 @@ epsilon_schedule = Exercise(
 
 
 def _ring_cases(rng: np.random.Generator) -> list[Case]:
-    hand = [
+    # Ground truth by moving a writing hand one slot at a time.
+    capacity, count = int(rng.integers(4, 9)), int(rng.integers(2, 4))
+    written = int(rng.integers(capacity - 1, 3 * capacity))
+    hand, filled, rows = 0, 0, []
+    for i in range(written + count):
+        if i >= written:
+            rows.append(hand)
+        hand = hand + 1 if hand + 1 < capacity else 0
+        filled = filled + 1 if filled < capacity else capacity
+    return [
         Case("an empty ring", (0, 3, 5), (np.array([0, 1, 2]), 3)),
         Case("filling it up", (3, 2, 5), (np.array([3, 4]), 5)),
         Case("around the corner", (4, 3, 5), (np.array([4, 0, 1]), 5)),
         Case("the third time around", (13, 2, 5), (np.array([3, 4]), 5)),
+        Case("a random ring", (written, count, capacity), (np.array(rows), filled)),
     ]
-    # Ground truth by moving a writing hand one slot at a time.
-    capacity, count = int(rng.integers(4, 9)), int(rng.integers(2, 4))
-    written = int(rng.integers(capacity - 1, 3 * capacity))
-    hand_at, filled, rows = 0, 0, []
-    for i in range(written + count):
-        if i >= written:
-            rows.append(hand_at)
-        hand_at = hand_at + 1 if hand_at + 1 < capacity else 0
-        filled = filled + 1 if filled < capacity else capacity
-    drawn = Case("a random ring", (written, count, capacity), (np.array(rows), filled))
-    return [*hand, drawn]
 
 
 def _restarts(written: int, count: int, capacity: int) -> tuple[np.ndarray, int]:
@@ -101,47 +91,27 @@ def _restarts(written: int, count: int, capacity: int) -> tuple[np.ndarray, int]
 ring_indices = Exercise(
     reference=replay.ring_indices,
     cases=_ring_cases,
+    edits="""
+    runs off the end: ` % capacity` goes. Your rows run past the end of the ring. After the last row
+        comes row 0: take the remainder `% capacity`.
+
+    counts what was overwritten: `min(written + count, capacity)` becomes `written + count`. Your
+        `size` counts rows that were overwritten long ago. A ring of `capacity` rows never holds
+        more than `capacity`.
+
+    starts one row late: `(written + np` becomes `(written + 1 + np`. You start one row too late.
+        With nothing written yet, the first row is row 0.
+
+    samples rows not yet filled: `min(written + count, capacity)` becomes `capacity`. You say that
+        the whole ring may be sampled although part of it is still empty. Until it is full, `size`
+        is the number of rows written.
+    """,
     mistakes=(
-        Mistake(
-            "runs off the end",
-            lambda written, count, capacity: (
-                written + np.arange(count),
-                min(written + count, capacity),
-            ),
-            "Your rows run past the end of the ring. After the last row comes row 0: take the "
-            "remainder `% capacity`.",
-        ),
-        Mistake(
-            "counts what was overwritten",
-            lambda written, count, capacity: (
-                (written + np.arange(count)) % capacity,
-                written + count,
-            ),
-            "Your `size` counts rows that were overwritten long ago. A ring of `capacity` rows "
-            "never holds more than `capacity`.",
-        ),
-        Mistake(
-            "starts one row late",
-            lambda written, count, capacity: (
-                (written + 1 + np.arange(count)) % capacity,
-                min(written + count, capacity),
-            ),
-            "You start one row too late. With nothing written yet, the first row is row 0.",
-        ),
         Mistake(
             "starts over at the end",
             _restarts,
             "When the new rows do not fit before the end, you put all of them at the start and "
             "leave the old last rows in place. Fill up to the end first, then go on at row 0.",
-        ),
-        Mistake(
-            "samples rows not yet filled",
-            lambda written, count, capacity: (
-                (written + np.arange(count)) % capacity,
-                capacity,
-            ),
-            "You say that the whole ring may be sampled although part of it is still empty. "
-            "Until it is full, `size` is the number of rows written.",
         ),
     ),
     hints=(
@@ -156,102 +126,74 @@ ring_indices = Exercise(
 # --- The target of one step --------------------------------------------------------------------
 
 
-def _by_hand(rewards, terminated, next_q, gamma, choose) -> Tensor:
+def _by_hand(
+    rewards: Tensor, terminated: Tensor, next_q: Tensor, gamma: float, choose: Callable
+) -> Tensor:
     """A plain loop over the batch: the value at `choose(row)` counts unless the task ended."""
     targets = []
     for i, reward in enumerate(rewards.tolist()):
-        row = next_q[i].tolist()
-        later = 0.0 if terminated[i].item() == 1.0 else row[choose(i)]
+        later = 0.0 if terminated[i].item() == 1.0 else next_q[i].tolist()[choose(i)]
         targets.append(reward + gamma * later)
     return torch.tensor(targets)
 
 
+def _normal(rng: np.random.Generator, *shape: int) -> Tensor:
+    return torch.tensor(rng.normal(size=shape), dtype=torch.float32)
+
+
+def _best(q: Tensor, i: int) -> int:
+    """The best action of row `i`, by comparing plain numbers."""
+    row = q[i].tolist()
+    return row.index(max(row))
+
+
 def _td_cases(rng: np.random.Generator) -> list[Case]:
-    goes_on, ended = torch.zeros(1), torch.ones(1)
+    one, goes_on, ended = torch.tensor([1.0]), torch.zeros(1), torch.ones(1)
+    row = torch.tensor([[2.0, 5.0]])
+    rewards, terminated = torch.tensor([0.0, -1.0, 2.0]), torch.tensor([0.0, 1.0, 0.0])
+    rows = torch.tensor([[-3.0, -1.0, -2.0], [4.0, 4.0, 4.0], [0.0, 1.0, 8.0]])
     hand = [
-        Case(
-            "the episode goes on (or only its clock ran out)",
-            (torch.tensor([1.0]), goes_on, torch.tensor([[2.0, 5.0]]), 0.5),
-            torch.tensor([3.5]),
-        ),
-        Case(
-            "the task ended",
-            (torch.tensor([1.0]), ended, torch.tensor([[2.0, 5.0]]), 0.5),
-            torch.tensor([1.0]),
-        ),
-        Case(
+        ("the episode goes on (or only its clock ran out)", (one, goes_on, row, 0.5), [3.5]),
+        ("the task ended", (one, ended, row, 0.5), [1.0]),
+        (
             "three rows, three actions, negative values",
-            (
-                torch.tensor([0.0, -1.0, 2.0]),
-                torch.tensor([0.0, 1.0, 0.0]),
-                torch.tensor([[-3.0, -1.0, -2.0], [4.0, 4.0, 4.0], [0.0, 1.0, 8.0]]),
-                0.9,
-            ),
-            torch.tensor([-0.9, -1.0, 9.2]),
+            (rewards, terminated, rows, 0.9),
+            [-0.9, -1.0, 9.2],
         ),
     ]
-    rewards = torch.tensor(rng.normal(size=4), dtype=torch.float32)
-    terminated = torch.tensor([0.0, 1.0, 0.0, 1.0])
-    next_q = torch.tensor(rng.normal(size=(4, 3)), dtype=torch.float32)
-    gamma = float(rng.uniform(0.5, 0.95))
-
-    def best(i: int) -> int:
-        return max(range(3), key=next_q[i].tolist().__getitem__)
-
-    expected = _by_hand(rewards, terminated, next_q, gamma, best)
-    return [*hand, Case("a random batch", (rewards, terminated, next_q, gamma), expected)]
+    rewards, next_q = _normal(rng, 4), _normal(rng, 4, 3)
+    drawn = rewards, torch.tensor([0.0, 1.0, 0.0, 1.0]), next_q, float(rng.uniform(0.5, 0.95))
+    expected = _by_hand(*drawn, lambda i: _best(next_q, i))
+    cases = [Case(name, args, torch.tensor(answer)) for name, args, answer in hand]
+    return [*cases, Case("a random batch", drawn, expected)]
 
 
 td_target = Exercise(
     reference=dqn.td_target,
     cases=_td_cases,
-    mistakes=(
-        Mistake(
-            "bootstraps through termination",
-            lambda rewards, terminated, next_q, gamma: rewards + gamma * next_q.max(dim=1).values,
-            "You bootstrapped through a terminal state: nothing comes after it. Multiply the "
-            "future by `1 - terminated`.",
-        ),
-        Mistake(
-            "drops the last reward",
-            lambda rewards, terminated, next_q, gamma: (
-                (1 - terminated) * (rewards + gamma * next_q.max(dim=1).values)
-            ),
-            "You also removed the reward of the step that ended the task. That reward was really "
-            "received: only the *future* is multiplied by `1 - terminated`.",
-        ),
-        Mistake(
-            "forgets the discount",
-            lambda rewards, terminated, next_q, gamma: (
-                rewards + (1 - terminated) * next_q.max(dim=1).values
-            ),
-            "The future counts `gamma` times: multiply the next value by it.",
-        ),
-        Mistake(
-            "one maximum for the whole batch",
-            lambda rewards, terminated, next_q, gamma: (
-                rewards + gamma * (1 - terminated) * next_q.max()
-            ),
-            "You took one maximum over the whole batch. Each row needs its own: `dim=1` is the "
-            "axis of the actions.",
-        ),
-        Mistake(
-            "keeps the action axis",
-            lambda rewards, terminated, next_q, gamma: (
-                rewards + gamma * (1 - terminated) * next_q.max(dim=1, keepdim=True).values
-            ),
-            "Your maximum has shape (B, 1); added to (B,) it broadcasts to (B, B), every row with "
-            "every other. Take the maximum without `keepdim`.",
-        ),
-        Mistake(
-            "averages the actions",
-            lambda rewards, terminated, next_q, gamma: (
-                rewards + gamma * (1 - terminated) * next_q.mean(dim=1)
-            ),
-            "You averaged over the actions, which is what a random player would get. Q-learning "
-            "asks what the *best* action is worth: take the maximum.",
-        ),
-    ),
+    edits="""
+    bootstraps through termination: ` * (1 - terminated)` goes. You bootstrapped through a terminal
+        state: nothing comes after it. Multiply the future by `1 - terminated`.
+
+    drops the last reward: `rewards + gamma * (1 - terminated) * next_q.max(dim=1).values` becomes
+        `(1 - terminated) * (rewards + gamma * next_q.max(dim=1).values)`. You also removed the
+        reward of the step that ended the task. That reward was really received: only the *future*
+        is multiplied by `1 - terminated`.
+
+    forgets the discount: `gamma * ` goes. The future counts `gamma` times: multiply the next value
+        by it.
+
+    one maximum for the whole batch: `next_q.max(dim=1).values` becomes `next_q.max()`. You took one
+        maximum over the whole batch. Each row needs its own: `dim=1` is the axis of the actions.
+
+    keeps the action axis: `next_q.max(dim=1)` becomes `next_q.max(dim=1, keepdim=True)`. Your
+        maximum has shape (B, 1); added to (B,) it broadcasts to (B, B), every row with every other.
+        Take the maximum without `keepdim`.
+
+    averages the actions: `next_q.max(dim=1).values` becomes `next_q.mean(dim=1)`. You averaged over
+        the actions, which is what a random player would get. Q-learning asks what the *best* action
+        is worth: take the maximum.
+    """,
     hints=(
         "Three parts: the reward now, the discount, and the value of the best next action.",
         "`next_q.max(dim=1).values` is the best value of each row. Where `terminated` is 1 it "
@@ -265,103 +207,65 @@ td_target = Exercise(
 
 
 def _n_step_cases(rng: np.random.Generator) -> list[Case]:
-    no = [False] * 3
-    hand = [
-        Case("three steps, no end", ([1.0, 1.0, 1.0], no, no, [0.0, 0.0, 8.0], 0.5), 2.75),
-        Case(
-            "terminated at the second step",
-            ([1.0, 2.0, 99.0], [False, True, False], no, [5.0, 5.0, 5.0], 0.5),
-            2.0,
-        ),
-        Case(
-            "truncated at the second step",
-            ([1.0, 2.0, 99.0], no, [False, True, False], [5.0, 4.0, 7.0], 0.5),
-            3.0,
-        ),
-        Case("a target below zero", ([-1.0, -2.0, 0.0], no, no, [9.0, 9.0, -8.0], 0.5), -3.0),
-        Case("a window of one step", ([3.0], [False], [False], [10.0], 0.9), 12.0),
-        Case("one step, truncated", ([3.0], [False], [True], [10.0], 0.9), 12.0),
+    no, at_2 = [False] * 3, [False, True, False]
+    drawn, gamma = rng.normal(size=4).round(3), float(rng.uniform(0.5, 0.95))
+    calm, at_3, at_4 = ([k == stop for k in range(4)] for stop in (None, 2, 3))
+    # Ground truth from powers of gamma.
+    full, three = (sum(float(drawn[k]) * gamma**k for k in range(n)) for n in (4, 3))
+    cases = [  # name, rewards, terminated, truncated, gamma, answer
+        ("three steps, no end", [1, 1, 1], no, no, 0.5, (1.75, 3, False)),
+        ("terminated at the second step", [1, 2, 99], at_2, no, 0.5, (2.0, 2, True)),
+        ("truncated at the second step", [1, 2, 99], no, at_2, 0.5, (2.0, 2, False)),
+        ("both at the second step", [1, 2, 99], at_2, at_2, 0.5, (2.0, 2, True)),
+        ("rewards below zero", [-1, -2, 0], no, no, 0.5, (-2.0, 3, False)),
+        ("a window of one step", [3], [False], [False], 0.9, (3.0, 1, False)),
+        ("one step, truncated", [3], [False], [True], 0.9, (3.0, 1, False)),
+        ("one step, terminated", [3], [True], [False], 0.9, (3.0, 1, True)),
+        ("four random steps", drawn, calm, calm, gamma, (full, 4, False)),
+        ("random, truncated at the third", drawn, calm, at_3, gamma, (three, 3, False)),
+        ("random, terminated at the third", drawn, at_3, calm, gamma, (three, 3, True)),
+        ("random, terminated at the end", drawn, at_4, calm, gamma, (full, 4, True)),
     ]
-    rewards, values = rng.normal(size=4).round(3).tolist(), rng.normal(size=4).round(3).tolist()
-    gamma = float(rng.uniform(0.5, 0.95))
-    calm = [False] * 4
-    # Ground truth from powers of gamma, for a window that its time limit cuts after three steps.
-    cut = sum(rewards[k] * gamma**k for k in range(3)) + gamma**3 * values[2]
-    full = sum(rewards[k] * gamma**k for k in range(4)) + gamma**4 * values[3]
-    stop = [False, False, True, False]
     return [
-        *hand,
-        Case("four random steps", (rewards, calm, calm, values, gamma), full),
-        Case("random, truncated at the third", (rewards, calm, stop, values, gamma), cut),
-        Case(
-            "random, terminated at the third",
-            (rewards, stop, calm, values, gamma),
-            cut - gamma**3 * values[2],
-        ),
+        Case(name, (np.array(r, float), np.array(end), np.array(cut), discount), answer)
+        for name, r, end, cut, discount, answer in cases
     ]
-
-
-def _ignores_termination(rewards, terminated, truncated, next_values, gamma):
-    stops = [a or b for a, b in zip(terminated, truncated, strict=True)]
-    return returns.n_step_target(rewards, [False] * len(stops), stops, next_values, gamma)
-
-
-def _truncation_as_termination(rewards, terminated, truncated, next_values, gamma):
-    stops = [a or b for a, b in zip(terminated, truncated, strict=True)]
-    return returns.n_step_target(rewards, stops, truncated, next_values, gamma)
-
-
-def _runs_into_the_next_episode(rewards, terminated, truncated, next_values, gamma):
-    never = [False] * len(rewards)
-    return returns.n_step_target(rewards, terminated, never, next_values, gamma)
-
-
-def _discounts_the_future_once(rewards, terminated, truncated, next_values, gamma):
-    total, discount = 0.0, 1.0
-    for k, reward in enumerate(rewards):
-        total += discount * reward
-        discount *= gamma
-        if terminated[k]:
-            return total
-        if truncated[k]:
-            break
-    return total + gamma * next_values[k]
 
 
 n_step_target = Exercise(
     reference=returns.n_step_target,
     cases=_n_step_cases,
-    mistakes=(
-        Mistake(
-            "treats truncation as termination",
-            _truncation_as_termination,
-            "You let a truncated episode end with a future worth nothing. Only its clock ran out: "
-            "the pole still stands. Stop adding rewards there, but add the discounted value.",
-        ),
-        Mistake(
-            "bootstraps through termination",
-            _ignores_termination,
-            "You added a future after a termination. Nothing comes after it: return the rewards "
-            "collected so far.",
-        ),
-        Mistake(
-            "runs into the next episode",
-            _runs_into_the_next_episode,
-            "You went on past a truncation. The rewards after it belong to another episode.",
-        ),
-        Mistake(
-            "discounts the future once",
-            _discounts_the_future_once,
-            "After k steps the future counts `gamma**k` times, not `gamma` times.",
-        ),
-    ),
+    edits="""
+    treats truncation as termination: `bool(terminated[k])` becomes
+        `bool(terminated[k] or truncated[k])`. You say that a truncated episode has `ended`, so its
+        future will be worth nothing. Only its clock ran out: the pole still stands. Stop adding
+        rewards there, but say False.
+
+    bootstraps through termination: `bool(terminated[k])` becomes `False`. You say that the task
+        goes on after a termination, so a future will be added to it. Nothing comes after it:
+        `ended` is True.
+
+    runs into the next episode: `terminated[k] or truncated[k]` becomes `terminated[k]`. You went on
+        past a truncation. The rewards after it belong to another episode.
+
+    counts the steps from zero: `k + 1` becomes `k`. Your `steps` is the number of the last step.
+        How many there are is one more, and the future counts `gamma**steps` times.
+
+    forgets the discount: `discount *= gamma` goes. You added the rewards as they are. Each is one
+        step further away than the one before, so it counts `gamma` times as much.
+
+    loses the last reward: `total += discount * reward` becomes
+        `total += discount * reward * (1 - max(terminated[k], truncated[k]))`. You left the loop
+        before you added the reward of the step that ended the episode. That reward was really
+        received: add it first.
+    """,
     hints=(
         "Walk through the steps with a running `discount` that starts at 1 and is multiplied by "
         "`gamma` after each reward.",
-        "Two ways to stop early: after a termination return the sum at once; after a truncation "
-        "leave the loop and add what the estimate says.",
-        "At the end: `return total + discount * value`, where `value` is the entry of "
-        "`next_values` at the last step used.",
+        "Two reasons to leave the loop early: a termination and a truncation. Add the reward of "
+        "that step first.",
+        "At the end, with `k` the step at which you stopped: "
+        "`return total, k + 1, bool(terminated[k])`.",
     ),
 )
 
@@ -370,78 +274,47 @@ n_step_target = Exercise(
 
 
 def _double_cases(rng: np.random.Generator) -> list[Case]:
-    goes_on, ended = torch.zeros(1), torch.ones(1)
+    one, goes_on, ended = torch.tensor([1.0]), torch.zeros(1), torch.ones(1)
     online, slow = torch.tensor([[9.0, 1.0]]), torch.tensor([[2.0, 6.0]])
-    one = torch.tensor([1.0])
     hand = [
-        Case("the networks disagree", (one, goes_on, online, slow, 0.5), torch.tensor([2.0])),
-        Case("a timid chooser", (one, goes_on, online / 9, slow, 0.5), torch.tensor([2.0])),
-        Case("they agree", (one, goes_on, slow, slow, 0.5), torch.tensor([4.0])),
-        Case("the task ended", (one, ended, online, slow, 0.5), torch.tensor([1.0])),
+        ("the networks disagree", (one, goes_on, online, slow, 0.5), 2.0),
+        ("a timid chooser", (one, goes_on, online / 9, slow, 0.5), 2.0),
+        ("they agree", (one, goes_on, slow, slow, 0.5), 4.0),
+        ("the task ended", (one, ended, online, slow, 0.5), 1.0),
     ]
-    rewards = torch.tensor(rng.normal(size=5), dtype=torch.float32)
-    terminated = torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0])
-    fast, slow = (torch.tensor(rng.normal(size=(5, 4)), dtype=torch.float32) for _ in range(2))
+    rewards, terminated = _normal(rng, 5), torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0])
+    fast, slow = _normal(rng, 5, 4), _normal(rng, 5, 4)
     gamma = float(rng.uniform(0.5, 0.95))
-
-    def preferred(i: int) -> int:
-        return max(range(4), key=fast[i].tolist().__getitem__)
-
-    expected = _by_hand(rewards, terminated, slow, gamma, preferred)
-    return [*hand, Case("a random batch", (rewards, terminated, fast, slow, gamma), expected)]
-
-
-def _evaluates(chooser: Tensor, judge: Tensor) -> Tensor:
-    return judge.gather(1, chooser.argmax(dim=1, keepdim=True)).squeeze(1)
+    expected = _by_hand(rewards, terminated, slow, gamma, lambda i: _best(fast, i))
+    cases = [Case(name, args, torch.tensor([answer])) for name, args, answer in hand]
+    return [*cases, Case("a random batch", (rewards, terminated, fast, slow, gamma), expected)]
 
 
 double_dqn_target = Exercise(
     reference=dqn.double_dqn_target,
     cases=_double_cases,
-    mistakes=(
-        Mistake(
-            "ignores the online network",
-            lambda rewards, terminated, online, target, gamma: (
-                rewards + gamma * (1 - terminated) * target.max(dim=1).values
-            ),
-            "You let the target network choose and judge. That is plain DQN: an action that is "
-            "overrated by chance is chosen because of it. Let the online network choose.",
-        ),
-        Mistake(
-            "ignores the target network",
-            lambda rewards, terminated, online, target, gamma: (
-                rewards + gamma * (1 - terminated) * online.max(dim=1).values
-            ),
-            "You let the online network choose and judge. Its choice is right; what the choice is "
-            "worth has to come from the target network.",
-        ),
-        Mistake(
-            "swaps the two networks",
-            lambda rewards, terminated, online, target, gamma: (
-                rewards + gamma * (1 - terminated) * _evaluates(target, online)
-            ),
-            "You swapped the roles: the online network chooses the action, the target network "
-            "says what it is worth.",
-        ),
-        Mistake(
-            "bootstraps through termination",
-            lambda rewards, terminated, online, target, gamma: (
-                rewards + gamma * _evaluates(online, target)
-            ),
-            "You bootstrapped through a terminal state: multiply the future by `1 - terminated`.",
-        ),
-        Mistake(
-            "takes the smaller of two maxima",
-            lambda rewards, terminated, online, target, gamma: (
-                rewards
-                + gamma
-                * (1 - terminated)
-                * torch.minimum(online.max(dim=1).values, target.max(dim=1).values)
-            ),
-            "You took the smaller of two maxima. Double DQN splits the work instead: one network "
-            "picks the action, the other gives the value of *that* action.",
-        ),
-    ),
+    edits="""
+    ignores the online network: `next_q_online.argmax` becomes `next_q_target.argmax`. You let the
+        target network choose and judge. That is plain DQN: an action that is overrated by chance is
+        chosen because of it. Let the online network choose.
+
+    ignores the target network: `next_q_target.gather` becomes `next_q_online.gather`. You let the
+        online network choose and judge. Its choice is right; what the choice is worth has to come
+        from the target network.
+
+    swaps the two networks: `next_q_online.argmax` becomes `next_q_target.argmax`,
+        `next_q_target.gather` becomes `next_q_online.gather`. You swapped the roles: the online
+        network chooses the action, the target network says what it is worth.
+
+    bootstraps through termination: `td_target(rewards, terminated,` becomes
+        `td_target(rewards, 0 * terminated,`. You bootstrapped through a terminal state: multiply
+        the future by `1 - terminated`.
+
+    takes the smaller of two maxima: `next_q_target.gather(1, best)` becomes
+        `torch.minimum(next_q_online.amax(1, True), next_q_target.amax(1, True))`. You took the
+        smaller of two maxima. Double DQN splits the work instead: one network picks the action, the
+        other gives the value of *that* action.
+    """,
     hints=(
         "First the choice: `next_q_online.argmax(dim=1, keepdim=True)` has shape (B, 1).",
         "Then the judgement: `next_q_target.gather(1, choice)` looks up that action in each row.",

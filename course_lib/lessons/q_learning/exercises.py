@@ -12,68 +12,48 @@ from course_lib.rl import q_learning as tabular
 
 def _backup_cases(rng: np.random.Generator) -> list[Case]:
     # State 0: stay for 1, or flip a coin for 2. State 1: end for 5, or go back to 0 for nothing.
-    transitions = np.array([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 0.0], [1.0, 0.0]]])
-    rewards = np.array([[1.0, 2.0], [5.0, 0.0]])
-    values = np.array([10.0, 20.0])
-    hand = [
-        Case(
-            "two states by hand",
-            (transitions, rewards, values, 0.5),
-            np.array([[1 + 0.5 * 10, 2 + 0.5 * 15], [5.0, 0.5 * 10]]),
-        ),
-        Case("gamma 0 sees the reward only", (transitions, rewards, values, 0.0), rewards.copy()),
-    ]
+    two = np.array([[[1.0, 0.0], [0.5, 0.5]], [[0.0, 0.0], [1.0, 0.0]]])
+    paid, worth = np.array([[1.0, 2.0], [5.0, 0.0]]), np.array([10.0, 20.0])
+    by_hand = np.array([[1 + 0.5 * 10, 2 + 0.5 * 15], [5.0, 0.5 * 10]])
     transitions = rng.dirichlet(np.ones(3), size=(3, 2))
     transitions[2, 1] = 0.0  # this move ends the episode
     rewards, values = rng.normal(size=(3, 2)), rng.normal(size=3)
     gamma = float(rng.uniform(0.5, 0.95))
-    expected = np.zeros((3, 2))
-    for s in range(3):
-        for a in range(2):
-            expected[s, a] = rewards[s, a]
-            for t in range(3):
-                expected[s, a] += gamma * transitions[s, a, t] * values[t]
-    return [*hand, Case("a random world", (transitions, rewards, values, gamma), expected)]
+    expected = rewards.copy()
+    for s, a, t in np.ndindex(3, 2, 3):
+        expected[s, a] += gamma * transitions[s, a, t] * values[t]
+    return [
+        Case("two states by hand", (two, paid, worth, 0.5), by_hand),
+        Case("gamma 0 sees the reward only", (two, paid, worth, 0.0), paid.copy()),
+        Case("a random world", (transitions, rewards, values, gamma), expected),
+    ]
 
 
 bellman_backup = Exercise(
     reference=tabular.bellman_backup,
     cases=_backup_cases,
-    mistakes=(
-        Mistake(
-            "forgets the discount",
-            lambda transitions, rewards, values, gamma: rewards + transitions @ values,
-            "You added what comes next in full. It is one step away, so it counts `gamma` times.",
-        ),
-        Mistake(
-            "discounts the reward",
-            lambda transitions, rewards, values, gamma: gamma * (rewards + transitions @ values),
-            "You discounted the reward as well. It is paid now, so it counts in full; only the "
-            "value of the next state is discounted.",
-        ),
-        Mistake(
-            "stays where it is",
-            lambda transitions, rewards, values, gamma: rewards + gamma * values[:, None],
-            "You used the value of the state that the move *starts* from. Average the values of "
-            "the states that it may *lead to*, weighted by `transitions`.",
-        ),
-        Mistake(
-            "hopes for the best",
-            lambda transitions, rewards, values, gamma: (
-                rewards + gamma * np.where(transitions > 0, values, -np.inf).max(axis=2, initial=0)
-            ),
-            "You took the best state that the move may lead to. The ice decides where you land: "
-            "average over the possible states, weighted by their chances.",
-        ),
-        Mistake(
-            "maximises too early",
-            lambda transitions, rewards, values, gamma: (
-                rewards + gamma * transitions @ values
-            ).max(axis=1),
-            "You already took the best action: your answer has one number per state. Return one "
-            "per state *and* action, shape (S, A); the maximum comes afterwards.",
-        ),
-    ),
+    edits="""
+    forgets the discount: `gamma * transitions` becomes `transitions`. You added what comes next in
+        full. It is one step away, so it counts `gamma` times.
+
+    discounts the reward: `rewards + gamma * transitions @ values` becomes
+        `gamma * (rewards + transitions @ values)`. You discounted the reward as well. It is paid
+        now, so it counts in full; only the value of the next state is discounted.
+
+    stays where it is: `transitions @ values` becomes `values[:, None]`. You used the value of the
+        state that the move *starts* from. Average the values of the states that it may *lead to*,
+        weighted by `transitions`.
+
+    hopes for the best: `transitions @ values` becomes
+        `np.where(transitions > 0, values, -np.inf).max(axis=2, initial=0)`. You took the best state
+        that the move may lead to. The ice decides where you land: average over the possible states,
+        weighted by their chances.
+
+    maximises too early: `rewards + gamma * transitions @ values` becomes
+        `(rewards + gamma * transitions @ values).max(axis=1)`. You already took the best action:
+        your answer has one number per state. Return one per state *and* action, shape (S, A); the
+        maximum comes afterwards.
+    """,
     hints=(
         "For one state and action: the reward, plus `gamma` times the average of `values` over "
         "the next states, weighted by their chances `transitions[s, a]`.",
@@ -89,72 +69,52 @@ bellman_backup = Exercise(
 
 def _policy_cases(rng: np.random.Generator) -> list[Case]:
     hand = [
-        Case(
-            "one best action",
-            (np.array([1.0, 3.0, 2.0, 0.0]), 0.2),
-            np.array([0.05, 0.85, 0.05, 0.05]),
-        ),
-        Case("no exploring", (np.array([1.0, 3.0]), 0.0), np.array([0.0, 1.0])),
-        Case("only exploring", (np.array([1.0, 3.0]), 1.0), np.array([0.5, 0.5])),
-        Case("nothing known yet", (np.zeros(4), 0.1), np.full(4, 0.25)),
-        Case("two equally good", (np.array([7.0, 7.0, 0.0]), 0.3), np.array([0.45, 0.45, 0.1])),
-        Case("all values negative", (np.array([-9.0, -1.0]), 0.4), np.array([0.2, 0.8])),
+        ("one best action", [1.0, 3.0, 2.0, 0.0], 0.2, [0.05, 0.85, 0.05, 0.05]),
+        ("no exploring", [1.0, 3.0], 0.0, [0.0, 1.0]),
+        ("only exploring", [1.0, 3.0], 1.0, [0.5, 0.5]),
+        ("nothing known yet", [0.0] * 4, 0.1, [0.25] * 4),
+        ("two equally good", [7.0, 7.0, 0.0], 0.3, [0.45, 0.45, 0.1]),
+        ("all values negative", [-9.0, -1.0], 0.4, [0.2, 0.8]),
     ]
-    q, epsilon = rng.normal(size=5), float(rng.uniform(0.1, 0.6))
-    row, best = q.tolist(), 0
-    for action in range(5):
-        if row[action] > row[best]:
-            best = action
-    expected = [epsilon / 5 + (1 - epsilon if action == best else 0) for action in range(5)]
-    return [*hand, Case("random values", (q, epsilon), np.array(expected))]
-
-
-def _one_hot(q: np.ndarray) -> np.ndarray:
-    return np.eye(len(q))[q.argmax()]
-
-
-def _shared(q: np.ndarray) -> np.ndarray:
-    best = q == q.max()
-    return best / best.sum()
+    q, epsilon = rng.normal(size=5).tolist(), float(rng.uniform(0.1, 0.6))
+    chances = [epsilon / 5 + (1 - epsilon if value == max(q) else 0) for value in q]
+    return [
+        Case(name, (np.array(row), share), np.array(expected))
+        for name, row, share, expected in [*hand, ("random values", q, epsilon, chances)]
+    ]
 
 
 def _explores_among_the_others(q: np.ndarray, epsilon: float) -> np.ndarray:
-    best = _one_hot(q)
+    best = np.eye(len(q))[q.argmax()]
     return (1 - epsilon) * best + epsilon * (1 - best) / (len(q) - 1)
 
 
 epsilon_greedy = Exercise(
     reference=tabular.epsilon_greedy,
     cases=_policy_cases,
+    edits="""
+    takes the first of several best: `q == q.max(axis=-1, keepdims=True)` becomes
+        `np.eye(q.shape[-1])[q.argmax(axis=-1)]`. Of several equally good actions you prefer the
+        first. In a table of zeros that is always the same one, and the agent hardly moves. Let the
+        best ones share.
+
+    does not share among the best: ` / best.sum(axis=-1, keepdims=True)` goes. Your chances add up
+        to more than 1 when several actions are equally good: each of them gets the whole
+        `1 - epsilon`. Divide it by their number.
+
+    swaps epsilon: `epsilon / q.shape[-1] + (1 - epsilon) *` becomes
+        `(1 - epsilon) / q.shape[-1] + epsilon *`. You explore with chance `1 - epsilon`. Epsilon is
+        the chance of a *random* action.
+
+    never explores: `epsilon / q.shape[-1] + (1 - epsilon) *` goes. Your policy always takes the
+        best action it knows, so it never finds a better one. Give every action `epsilon / A`.
+    """,
     mistakes=(
-        Mistake(
-            "takes the first of several best",
-            lambda q, epsilon: epsilon / len(q) + (1 - epsilon) * _one_hot(q),
-            "Of several equally good actions you prefer the first. In a table of zeros that is "
-            "always the same one, and the agent hardly moves. Let the best ones share.",
-        ),
-        Mistake(
-            "does not share among the best",
-            lambda q, epsilon: epsilon / len(q) + (1 - epsilon) * (q == q.max()),
-            "Your chances add up to more than 1 when several actions are equally good: each of "
-            "them gets the whole `1 - epsilon`. Divide it by their number.",
-        ),
         Mistake(
             "explores among the others",
             _explores_among_the_others,
             "You share epsilon among the *other* actions. A random action is any action, the best "
             "one included: each gets `epsilon / A`.",
-        ),
-        Mistake(
-            "swaps epsilon",
-            lambda q, epsilon: (1 - epsilon) / len(q) + epsilon * _shared(q),
-            "You explore with chance `1 - epsilon`. Epsilon is the chance of a *random* action.",
-        ),
-        Mistake(
-            "never explores",
-            lambda q, epsilon: _shared(q),
-            "Your policy always takes the best action it knows, so it never finds a better one. "
-            "Give every action `epsilon / A`.",
         ),
     ),
     hints=(
@@ -170,46 +130,34 @@ epsilon_greedy = Exercise(
 
 
 def _update_cases(rng: np.random.Generator) -> list[Case]:
-    hand = [
+    # Ground truth as a weighted mean, computed the other way round.
+    value, target, alpha = float(rng.normal()), float(rng.normal()), float(rng.uniform(0.1, 0.4))
+    return [
         Case("a quarter of the way up", (2.0, 10.0, 0.25), 4.0),
         Case("half of the way down", (10.0, 2.0, 0.5), 6.0),
         Case("the whole way", (2.0, 10.0, 1.0), 10.0),
         Case("no step at all", (2.0, 10.0, 0.0), 2.0),
+        Case("random numbers", (value, target, alpha), (1 - alpha) * value + alpha * target),
     ]
-    # Ground truth as a weighted mean, computed the other way round.
-    value, target, alpha = float(rng.normal()), float(rng.normal()), float(rng.uniform(0.1, 0.4))
-    expected = (1 - alpha) * value + alpha * target
-    return [*hand, Case("random numbers", (value, target, alpha), expected)]
 
 
 q_update = Exercise(
     reference=tabular.q_update,
     cases=_update_cases,
-    mistakes=(
-        Mistake(
-            "jumps to the target",
-            lambda value, target, alpha: target,
-            "You replaced the value by the target. One target is one lucky or unlucky try: go the "
-            "fraction `alpha` of the way.",
-        ),
-        Mistake(
-            "adds the target",
-            lambda value, target, alpha: value + alpha * target,
-            "You added the target itself. Then the value grows for ever, even when it is right. "
-            "Add the *error*, `target - value`.",
-        ),
-        Mistake(
-            "moves away",
-            lambda value, target, alpha: value - alpha * (target - value),
-            "Your value moves away from the target: look at the sign of the error.",
-        ),
-        Mistake(
-            "swaps alpha",
-            lambda value, target, alpha: alpha * value + (1 - alpha) * target,
-            "You keep the fraction `alpha` of the old value. It is the other way round: `alpha` "
-            "is how far you *move*.",
-        ),
-    ),
+    edits="""
+    jumps to the target: `value + alpha * (target - value)` becomes `target`. You replaced the value
+        by the target. One target is one lucky or unlucky try: go the fraction `alpha` of the way.
+
+    adds the target: `(target - value)` becomes `target`. You added the target itself. Then the
+        value grows for ever, even when it is right. Add the *error*, `target - value`.
+
+    moves away: `value + alpha` becomes `value - alpha`. Your value moves away from the target: look
+        at the sign of the error.
+
+    swaps alpha: `value + alpha * (target - value)` becomes `alpha * value + (1 - alpha) * target`.
+        You keep the fraction `alpha` of the old value. It is the other way round: `alpha` is how
+        far you *move*.
+    """,
     hints=(
         "How wrong is the value? The error is `target - value`.",
         "Move by the fraction `alpha` of the error.",
@@ -223,70 +171,42 @@ q_update = Exercise(
 
 def _one_step_cases(rng: np.random.Generator, follow: bool) -> list[Case]:
     """Cases for both targets; `follow` says whether the action taken next counts, or the best."""
-    row = np.array([1.0, 5.0, 3.0, -2.0])
-    worth = 3.0 if follow else 5.0
-    below_zero = -7.0 if follow else -4.0
-    hand = [
-        Case("the episode goes on", (2.0, False, row, 2, 0.5), 2 + 0.5 * worth),
-        Case("the episode ended", (2.0, True, row, 2, 0.5), 2.0),
-        Case(
-            "values below zero",
-            (-1.0, False, np.array([-8.0, -4.0, -7.0]), 2, 1.0),
-            -1 + below_zero,
-        ),
-        Case("gamma 0", (2.0, False, row, 3, 0.0), 2.0),
-    ]
-    row, action = rng.normal(size=4), int(rng.integers(4))
+    row, below = np.array([1.0, 5.0, 3.0, -2.0]), np.array([-8.0, -4.0, -7.0])
+    drawn, action = rng.normal(size=4), int(rng.integers(4))
     reward, gamma = float(rng.normal()), float(rng.uniform(0.5, 0.95))
-    future = row.tolist()[action] if follow else sorted(row.tolist())[-1]
+    future = drawn.tolist()[action] if follow else sorted(drawn.tolist())[-1]
     return [
-        *hand,
-        Case("a random step", (reward, False, row, action, gamma), reward + gamma * future),
-        Case("a random last step", (reward, True, row, action, gamma), reward),
+        Case("the episode goes on", (2.0, False, row, 2, 0.5), 2 + 0.5 * (3.0 if follow else 5.0)),
+        Case("the episode ended", (2.0, True, row, 2, 0.5), 2.0),
+        Case("values below zero", (-1.0, False, below, 2, 1.0), -1 - (7.0 if follow else 4.0)),
+        Case("gamma 0", (2.0, False, row, 3, 0.0), 2.0),
+        Case("a random step", (reward, False, drawn, action, gamma), reward + gamma * future),
+        Case("a random last step", (reward, True, drawn, action, gamma), reward),
     ]
 
 
 q_learning_target = Exercise(
     reference=tabular.q_learning_target,
     cases=lambda rng: _one_step_cases(rng, follow=False),
-    mistakes=(
-        Mistake(
-            "bootstraps through termination",
-            lambda reward, terminated, next_q, next_action, gamma: reward + gamma * next_q.max(),
-            "You added a future after the end. Nothing follows a terminated episode: multiply the "
-            "future by `1 - terminated`.",
-        ),
-        Mistake(
-            "follows the policy",
-            lambda reward, terminated, next_q, next_action, gamma: (
-                reward + gamma * (1 - terminated) * next_q[next_action]
-            ),
-            "That is SARSA's target: the value of the action that is taken next, random ones "
-            "included. Q-learning asks what the *best* action would be worth.",
-        ),
-        Mistake(
-            "averages the actions",
-            lambda reward, terminated, next_q, next_action, gamma: (
-                reward + gamma * (1 - terminated) * next_q.mean()
-            ),
-            "You averaged over the actions, as if the next one were random. Take the maximum.",
-        ),
-        Mistake(
-            "forgets the discount",
-            lambda reward, terminated, next_q, next_action, gamma: (
-                reward + (1 - terminated) * next_q.max()
-            ),
-            "The best value of the next state is one step away: it counts `gamma` times.",
-        ),
-        Mistake(
-            "loses the last reward",
-            lambda reward, terminated, next_q, next_action, gamma: (
-                (1 - terminated) * (reward + gamma * next_q.max())
-            ),
-            "At the end you lost the reward itself. Only the *future* is worth nothing there; the "
-            "reward of the last step counts, and it is often the only one there is.",
-        ),
-    ),
+    edits="""
+    bootstraps through termination: ` * (1 - terminated)` goes. You added a future after the end.
+        Nothing follows a terminated episode: multiply the future by `1 - terminated`.
+
+    follows the policy: `next_q.max()` becomes `next_q[next_action]`. That is SARSA's target: the
+        value of the action that is taken next, random ones included. Q-learning asks what the
+        *best* action would be worth.
+
+    averages the actions: `next_q.max()` becomes `next_q.mean()`. You averaged over the actions, as
+        if the next one were random. Take the maximum.
+
+    forgets the discount: `gamma * ` goes. The best value of the next state is one step away: it
+        counts `gamma` times.
+
+    loses the last reward: `reward + gamma * (1 - terminated) * next_q.max()` becomes
+        `(1 - terminated) * (reward + gamma * next_q.max())`. At the end you lost the reward itself.
+        Only the *future* is worth nothing there; the reward of the last step counts, and it is
+        often the only one there is.
+    """,
     hints=(
         "The target is the reward plus the discounted value of the next state.",
         "The next state is worth what its best action is worth, `next_q.max()`, and nothing if "
@@ -298,46 +218,24 @@ q_learning_target = Exercise(
 sarsa_target = Exercise(
     reference=tabular.sarsa_target,
     cases=lambda rng: _one_step_cases(rng, follow=True),
-    mistakes=(
-        Mistake(
-            "bootstraps through termination",
-            lambda reward, terminated, next_q, next_action, gamma: (
-                reward + gamma * next_q[next_action]
-            ),
-            "You added a future after the end. The next action is never taken when the episode "
-            "terminated: multiply its value by `1 - terminated`.",
-        ),
-        Mistake(
-            "takes the best action",
-            lambda reward, terminated, next_q, next_action, gamma: (
-                reward + gamma * (1 - terminated) * next_q.max()
-            ),
-            "That is Q-learning's target: it assumes the best action. SARSA uses the action that "
-            "is really taken next, `next_action`.",
-        ),
-        Mistake(
-            "averages the actions",
-            lambda reward, terminated, next_q, next_action, gamma: (
-                reward + gamma * (1 - terminated) * next_q.mean()
-            ),
-            "You averaged over all actions. SARSA looks up one: `next_action`, the one taken.",
-        ),
-        Mistake(
-            "forgets the discount",
-            lambda reward, terminated, next_q, next_action, gamma: (
-                reward + (1 - terminated) * next_q[next_action]
-            ),
-            "The next action is one step away: its value counts `gamma` times.",
-        ),
-        Mistake(
-            "adds the action's number",
-            lambda reward, terminated, next_q, next_action, gamma: (
-                reward + gamma * (1 - terminated) * next_action
-            ),
-            "`next_action` is the number of an action, not its value. Look the value up in "
-            "`next_q`.",
-        ),
-    ),
+    edits="""
+    bootstraps through termination: ` * (1 - terminated)` goes. You added a future after the end.
+        The next action is never taken when the episode terminated: multiply its value by
+        `1 - terminated`.
+
+    takes the best action: `next_q[next_action]` becomes `next_q.max()`. That is Q-learning's
+        target: it assumes the best action. SARSA uses the action that is really taken next,
+        `next_action`.
+
+    averages the actions: `next_q[next_action]` becomes `next_q.mean()`. You averaged over all
+        actions. SARSA looks up one: `next_action`, the one taken.
+
+    forgets the discount: `gamma * ` goes. The next action is one step away: its value counts
+        `gamma` times.
+
+    adds the action's number: `next_q[next_action]` becomes `next_action`. `next_action` is the
+        number of an action, not its value. Look the value up in `next_q`.
+    """,
     hints=(
         "It differs from Q-learning's target in one place only.",
         "The next state is worth what the action taken there is worth: `next_q[next_action]`.",

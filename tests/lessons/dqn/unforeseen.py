@@ -34,11 +34,16 @@ UNFORESEEN = {
         ),
     },
     "n_step_target": {
-        "divided by the steps": lambda r, end, cut, v, gamma: (
-            returns.n_step_target(r, end, cut, v, gamma) / len(r)
+        "divided by the steps": lambda r, end, cut, gamma: (
+            returns.n_step_target(r, end, cut, gamma)[0] / len(r),
+            *returns.n_step_target(r, end, cut, gamma)[1:],
         ),
-        "values never below zero": lambda r, end, cut, v, gamma: max(
-            0.0, returns.n_step_target(r, end, cut, v, gamma)
+        "rewards never below zero": lambda r, end, cut, gamma: returns.n_step_target(
+            [max(0.0, x) for x in r], end, cut, gamma
+        ),
+        "the newest reward counts most": lambda r, end, cut, gamma: (
+            sum(gamma**k * x for k, x in enumerate(reversed(r))),
+            *returns.n_step_target(r, end, cut, gamma)[1:],
         ),
     },
     "double_dqn_target": {
