@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.harness import Goal
+from benchmarks.harness import Goal, by, over_seeds, reported
 from benchmarks.transformer_world_model import dream_runs
 from course_lib.evaluation import bootstrap_interval, iqm
 
@@ -39,69 +39,52 @@ def measure(quick: bool) -> dict:
     }
 
 
-def scores(runs: list[dict], agent: str, how: str = "return") -> list[float]:
-    """What each seed's last policy earns per episode, greedily or with ``drawn`` actions."""
-    return [run[how] for run in runs if run["agent"] == agent]
-
-
 def judge(result: dict) -> list[Goal]:
-    runs = result["runs"]
-    mine = scores(runs, "dream")
-    mean, (low, high) = iqm(mine), bootstrap_interval(mine, iqm)
-    us = f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+    runs = by(result["runs"], "agent")
+    scores = {agent: [run["return"] for run in of] for agent, of in runs.items()}
+    cpu = {agent: f"{np.median([run['cpu'] for run in of]):.0f}" for agent, of in runs.items()}
+    mine = scores["dream"]
+    low, high = bootstrap_interval(mine, iqm)
     goals = []
-    for agent in PEERS:
-        theirs = scores(runs, agent)
-        if not theirs:
-            continue
-        peer, (bottom, top) = iqm(theirs), bootstrap_interval(theirs, iqm)
+    for agent in (name for name in PEERS if name in runs):
+        theirs = scores[agent]
+        bottom, top = bootstrap_interval(theirs, iqm)
         verdict = "above" if low > top else "below" if high < bottom else "inconclusive"
-        cost = f"{cpu(runs, 'dream')} and {cpu(runs, agent)} CPU-s, {len(theirs)} seeds of the peer"
         required = agent != "DQN 8"
         goals.append(
             Goal(
                 f"Breakout, {FRAMES:,} real frames: dream-trained policy against {named(agent)}",
                 "above, 95 % intervals of the IQM apart" if required else "reported",
-                f"{us} against {peer:.2f} [{bottom:.2f}, {top:.2f}]: {verdict}; {cost}",
+                f"{over_seeds(mine, statistic=iqm)} against {over_seeds(theirs, statistic=iqm)}: "
+                f"{verdict}; {cpu['dream']} and {cpu[agent]} CPU-s, "
+                f"{len(theirs)} seeds of the peer",
                 verdict == "above" or not required,
             )
         )
-    goals.append(
+    drawn = [run["drawn"] for run in runs["dream"]]
+    seconds = [run["cpu"] for run in runs["dream"]]
+    return [
+        *goals,
         Goal(
             "Dream-trained policy, Breakout: worst seed",
             ">= 2.0 (random play 0.3)",
             f"{min(mine):.2f} of {len(mine)}: {', '.join(f'{x:.1f}' for x in sorted(mine))}",
             min(mine) >= 2,
-        )
-    )
-    drawn = scores(runs, "dream", how="drawn")
-    low, high = bootstrap_interval(drawn, iqm)
-    goals.append(
-        Goal(
+        ),
+        reported(
             "Dream-trained policy, Breakout: with drawn actions",
-            "reported",
-            f"{iqm(drawn):.2f} [{low:.2f}, {high:.2f}], worst {min(drawn):.2f}",
-            True,
-        )
-    )
-    seconds = [run["cpu"] for run in runs if run["agent"] == "dream"]
-    goals.append(
+            f"{over_seeds(drawn, statistic=iqm)}, worst {min(drawn):.2f}",
+        ),
         Goal(
             "Dream-trained policy, Breakout: CPU time of the slowest seed, one core",
             f"<= {LIMIT} s",
             f"{max(seconds):.0f} s (median {np.median(seconds):.0f} s)",
             max(seconds) <= LIMIT,
-        )
-    )
-    return goals
+        ),
+    ]
 
 
 def named(agent: str) -> str:
     """A learner in words."""
     per_frame = agent.removeprefix("DQN ")
     return agent if agent == "PPO" else f"DQN, {per_frame} gradient steps per frame"
-
-
-def cpu(runs: list[dict], agent: str) -> str:
-    """Median CPU seconds of a learner's training."""
-    return f"{np.median(scores(runs, agent, 'cpu')):.0f}"

@@ -18,9 +18,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from benchmarks.harness import Clock, Goal
+from benchmarks.harness import Clock, Goal, by, over_seeds, reported
 from benchmarks.transformer_world_model import dream_runs
 from benchmarks.transformer_world_model.world_model_breakout import exam, grade
+from benchmarks.world_models import kept
 from course_lib.evaluation import bootstrap_interval
 from course_lib.rl.agent import Agent
 from course_lib.rl.envs import make
@@ -73,12 +74,11 @@ def by_side(agent: Agent, seed: int) -> dict[str, float]:
 
 def unseeing(seed: int, replay: FrameReplay) -> WorldModel:
     """A model whose events are read from the hidden state, from the same frames as often."""
-    model = WorldModel(
-        replace(dreamer.BREAKOUT.model, event_head="hidden"), replay.obs.shape[2:], 3, seed
-    )
-    run = world_model.Run(model, seed)
-    for steps in dreamer.BREAKOUT.model_steps:
-        for _ in world_model.train(model, replay, steps, run=run):
+    recipe = dreamer.BREAKOUT
+    model = WorldModel(replace(recipe.model, event_head="hidden"), replay.obs.shape[2:], 3, seed)
+    run = world_model.Run(model, recipe.training, seed)
+    for steps in recipe.model_steps:
+        for _ in world_model.train(model, replay, recipe.training, steps, run=run):
             pass
     return model
 
@@ -107,8 +107,8 @@ def without(case: str, seed: int) -> dict:
             "curve": [round(r["return"], 2) for r in rows[::5]],
         }  # fmt: skip
 
-    folder = dream_runs.kept(*dream_runs.MODULES)
-    return dream_runs.once(folder / f"{seed}_failure_{case.replace(' ', '_')}.json", work)
+    file = f"{seed}_failure_{case.replace(' ', '_')}.json"
+    return kept.once(dream_runs.folder() / file, work)
 
 
 def measure(quick: bool) -> dict:
@@ -118,17 +118,17 @@ def measure(quick: bool) -> dict:
 
 
 def judge(result: dict) -> list[Goal]:
-    recipe = {run["seed"]: run for run in result["runs"] if run["case"] == RECIPE}
+    cases = by(result["runs"], "case")
+    recipe = {run["seed"]: run["real_return"] for run in cases[RECIPE]}
     goals = []
-    for case in dict.fromkeys(run["case"] for run in result["runs"]):
-        runs = [run for run in result["runs"] if run["case"] == case]
-        parts = [f"{label} {_words([r[k] for r in runs])}" for k, label in NAMED.items()]
+    for case, runs in cases.items():
+        parts = [f"{label} {over_seeds([r[k] for r in runs])}" for k, label in NAMED.items()]
         if case != RECIPE:
-            change = [run["real_return"] - recipe[run["seed"]]["real_return"] for run in runs]
+            change = [run["real_return"] - recipe[run["seed"]] for run in runs]
             low, high = bootstrap_interval(change)
             clear = "worse" if high < 0 else "better" if low > 0 else "no clear difference"
-            parts.insert(0, f"against the recipe {_words(change)}: {clear}")
-        goals.append(Goal(f"Dreams, Breakout: {case}", "reported", "; ".join(parts), True))
+            parts.insert(0, f"against the recipe {over_seeds(change)}: {clear}")
+        goals.append(reported(f"Dreams, Breakout: {case}", "; ".join(parts)))
     return goals
 
 
@@ -140,8 +140,3 @@ NAMED = {
     "missed_death": "missed deaths",
     "invented": "invented rewards",
 }
-
-
-def _words(values: list[float]) -> str:
-    low, high = bootstrap_interval(values)
-    return f"{np.mean(values):.2f} [{low:.2f}, {high:.2f}]"

@@ -6,8 +6,6 @@ changes, so that a measurement that was interrupted goes on. Timings are those o
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.harness import ROOT, Clock
+from benchmarks.harness import Clock
+from benchmarks.world_models import kept
 from course_lib.evaluation import evaluate
 from course_lib.rl import dqn, ppo
 from course_lib.rl.agent import Agent
@@ -28,21 +27,9 @@ EPISODES = 100
 MODULES = (dreamer, frames, heads, imagination, world_model)
 
 
-def kept(*modules: object) -> Path:
-    """A folder for what these modules made; another one as soon as their code changes."""
-    text = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in modules)
-    folder = ROOT / "build" / "dreams" / hashlib.sha256(text.encode()).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-def once(file: Path, work: Callable[[], dict]) -> dict:
-    """What ``file`` holds; where there is none yet, do the ``work``, say so and keep it."""
-    if not file.exists():
-        result = work()
-        print({k: v for k, v in result.items() if not isinstance(v, list)}, flush=True)
-        file.write_text(json.dumps(result), encoding="utf-8")
-    return json.loads(file.read_text(encoding="utf-8"))
+def folder() -> Path:
+    """Where dreamers are kept, and what was made of them."""
+    return kept.folder("dreams", *MODULES)
 
 
 def test(act: Callable[[np.ndarray], np.ndarray], seed: int) -> float:
@@ -59,14 +46,13 @@ def drawn(agent: Agent, seed: int) -> Callable[[np.ndarray], np.ndarray]:
 
 def dream(seed: int, config: dreamer.Config = dreamer.BREAKOUT) -> tuple[dict, WorldModel, Agent]:
     """Train one dreamer; its numbers, its model and its policy."""
-    folder = kept(*MODULES)
     name = f"{seed}_{sum(config.frames)}"
-    model_file, agent_folder = folder / f"{name}.safetensors", folder / f"{name}_agent"
+    model_file, agent_folder = folder() / f"{name}.safetensors", folder() / f"{name}_agent"
 
     def work() -> dict:
         envs = make(GAME, config.num_envs, seed)
         run, spent, rows = dreamer.Run(envs, config, seed), {"model": 0.0, "dream": 0.0}, []
-        updates = dreamer.train(run, config, seed)
+        updates = dreamer.train(run)
         with Clock() as whole:
             while True:
                 with Clock() as clock:
@@ -77,7 +63,7 @@ def dream(seed: int, config: dreamer.Config = dreamer.BREAKOUT) -> tuple[dict, W
                 rows.append(row)
         world_model.save(run.model, model_file, f"dream_runs, seed {seed}")
         run.agent.save(agent_folder)
-        np.savez_compressed(folder / f"{name}.npz", **packed(run.replay))
+        np.savez_compressed(folder() / f"{name}.npz", **packed(run.replay))
         last = [row for row in rows if "dreamed" in row][-1]
         return {
             "agent": "dream", "seed": seed, "frames": run.frames,
@@ -91,7 +77,7 @@ def dream(seed: int, config: dreamer.Config = dreamer.BREAKOUT) -> tuple[dict, W
             "real": [round(x, 2) for x in dict((r["round"], r["real"]) for r in rows).values()],
         }  # fmt: skip
 
-    result = once(folder / f"{name}.json", work)
+    result = kept.once(folder() / f"{name}.json", work)
     return result, world_model.load(model_file), Agent.load(agent_folder)
 
 
@@ -109,14 +95,13 @@ def packed(replay: frames.FrameReplay) -> dict[str, np.ndarray]:
 def replay_of(seed: int, config: dreamer.Config = dreamer.BREAKOUT) -> frames.FrameReplay:
     """All real frames that the dreamer of ``seed`` has played."""
     dream(seed, config)
-    arrays = np.load(kept(*MODULES) / f"{seed}_{sum(config.frames)}.npz")
+    arrays = np.load(folder() / f"{seed}_{sum(config.frames)}.npz")
     num_envs, capacity = arrays["actions"].shape
     replay = frames.FrameReplay(num_envs, (4, 10, 10), capacity)
     for name in COLUMNS:
         value = arrays[name]
         if name in ("obs", "next_obs"):
-            shape = replay.obs.shape
-            value = np.unpackbits(value, count=replay.obs.numel()).reshape(shape)
+            value = np.unpackbits(value, count=replay.obs.numel()).reshape(replay.obs.shape)
         setattr(replay, name, torch.as_tensor(value))
     return replay
 
@@ -137,8 +122,8 @@ def model_free(agent: str, frames: int, seed: int) -> dict:
         scores = {name: test(policy, seed) for name, policy in policies.items()}
         return result | scores | {"cpu": round(clock.cpu, 1), "seconds": round(clock.wall, 1)}
 
-    file = kept(dqn, ppo) / f"{agent.replace(' ', '_')}_{frames}_{seed}.json"
-    return once(file, work)
+    file = f"{agent.replace(' ', '_')}_{frames}_{seed}.json"
+    return kept.once(kept.folder("dreams", dqn, ppo) / file, work)
 
 
 def learn_ppo(frames: int, seed: int) -> Agent:

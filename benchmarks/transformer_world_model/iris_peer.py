@@ -67,7 +67,7 @@ class TokenWorldModel(nn.Module):
         return torch.cat([words, named], dim=2).flatten(1)
 
     def loss(self, windows) -> tuple[Tensor, dict[str, Tensor]]:
-        """Surprise at the next frame's tokens, at reward and end, in nats per step."""
+        """Negative log-likelihood of the next frame's tokens, reward and end, in nats per step."""
         tokens = self.tokens(windows.obs, windows.actions)
         ended = windows.ended.long()
         episode = (ended.cumsum(1) - ended).repeat_interleave(self.places, 1)
@@ -79,12 +79,9 @@ class TokenWorldModel(nn.Module):
         new = torch.zeros_like(targets, dtype=torch.bool)
         new[:, self.places - 1 :] = episode[:, self.places :] != episode[:, : -self.places]
         targets[(targets >= self.tokenizer.vocab_size) | new] = -100
-        frame = (
-            F.cross_entropy(
-                self.next_token(state[:, :-1]).flatten(0, 1), targets.flatten(), reduction="sum"
-            )
-            / windows.actions.numel()
-        )
+        logits = self.next_token(state[:, :-1]).flatten(0, 1)
+        frame = F.cross_entropy(logits, targets.flatten(), reduction="sum")
+        frame = frame / windows.actions.numel()
         events = self.events(state)
         valid = torch.ones_like(windows.terminated)
         rewards = windows.rewards.long()
@@ -123,7 +120,6 @@ class TokenWorldModel(nn.Module):
         actions: Tensor,
         generator: torch.Generator | None = None,
         temperature: float = 1.0,
-        sample_frame: object = None,
     ) -> Prediction:
         """Dream one step, as ``WorldModel.step`` does; the frame's tokens are drawn in turn."""
         named = actions[:, None] + self.tokenizer.vocab_size

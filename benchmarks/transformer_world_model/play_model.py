@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from benchmarks.harness import Goal
+from benchmarks.harness import Goal, by, reported
 from benchmarks.transformer_world_model.dream_runs import GAME
 from benchmarks.transformer_world_model.world_model_breakout import exam, grade, scripted
 from course_lib.lessons.transformer_world_model.play_model import play_model
@@ -37,11 +37,11 @@ def in_step(model: WorldModel, seed: int, games: int = 64) -> dict:
     same, moves, differed = np.ones(games, bool), np.zeros(games, int), np.zeros(games, bool)
     for _ in range(LONG):
         actions = policy(real)
-        told = model.step(memory, obs, torch.as_tensor(actions), temperature=0.0)
+        predicted = model.step(memory, obs, torch.as_tensor(actions), temperature=0.0)
         step = envs.step(actions)
-        obs, real = told.next_obs, step.obs
+        obs, real = predicted.next_obs, step.obs
         right = (obs.numpy() == real).all((1, 2, 3))
-        right &= told.terminated.numpy() == step.terminated
+        right &= predicted.terminated.numpy() == step.terminated
         differed |= same & ~right
         same &= right
         moves += same
@@ -64,27 +64,19 @@ def measure(quick: bool) -> dict:
 
 def judge(result: dict) -> list[Goal]:
     goals = []
-    for player in ("follower", "random"):
-        runs = [run for run in result["runs"] if run["player"] == player]
-        exact = np.mean([run["exact"] for run in runs])
-        possible = np.mean([run["possible"] for run in runs])
+    for player, runs in by(result["runs"], "player").items():
+        exact, possible = (np.mean([run[name] for run in runs]) for name in ("exact", "possible"))
         goals.append(
             Goal(
                 f"Checkpoint to play in, {player}: next frame right, drawn frame possible",
                 ">= 0.98 each",
                 f"{exact:.4f}, {possible:.4f}",
-                min(exact, possible) >= 0.98,
+                bool(min(exact, possible) >= 0.98),
             )
         )
     followed = [run for run in result["runs"] if "in_step" in run]
     moves = np.concatenate([run["in_step"] for run in followed])
     differed = np.mean([run["differed"] for run in followed])
-    goals.append(
-        Goal(
-            f"Checkpoint to play in: moves in step with the real game, of at most {LONG}",
-            "reported",
-            f"median {np.median(moves):.0f} (games end); {differed:.1%} of the games ever differed",
-            True,
-        )
-    )
-    return goals
+    what = f"Checkpoint to play in: moves in step with the real game, of at most {LONG}"
+    words = f"median {np.median(moves):.0f} (games end); {differed:.1%} of the games ever differed"
+    return [*goals, reported(what, words)]

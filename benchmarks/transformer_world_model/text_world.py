@@ -20,17 +20,15 @@ What is finished is kept in ``build``, so that an interrupted measurement goes o
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
-import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.harness import ROOT, Clock, Goal
+from benchmarks.harness import Clock, Goal, by, over_seeds, reported
+from benchmarks.world_models import kept
 from course_lib.evaluation import bootstrap_interval
 from course_lib.lessons.transformer_world_model import text_world
 from course_lib.lm import finetune, lora
@@ -76,7 +74,7 @@ def test(split: Split, predict: Callable) -> dict:
     scores = {}
     for kind in KINDS:
         truths = getattr(split, kind)
-        scores[kind] = text_world.score(predict([t.asked for t in truths]), truths)
+        scores[kind] = text_world.score(predict([t.question for t in truths]), truths)
     return scores
 
 
@@ -86,13 +84,16 @@ def untrained(split: Split, seed: int) -> list[dict]:
 
     def ask(shots: int) -> Callable:
         shown = split.train[:shots]
-        return lambda asked: text_world.predict(model, tokenizer, asked, shown, text_lake.RULES)
+        return lambda questions: text_world.predict(
+            model, tokenizer, questions, shown, text_lake.RULES
+        )
 
     ways = {
         ("nothing moves", 0): text_world.unmoved,
         ("map not read", 0): text_world.blind,
         **{
-            ("table", n): lambda asked, n=n: text_world.table(split.train[:n], asked) for n in SIZES
+            ("table", n): lambda questions, n=n: text_world.table(split.train[:n], questions)
+            for n in SIZES
         },
         (PROMPT, 0): ask(0),
         (PROMPT, SHOTS): ask(SHOTS),
@@ -121,7 +122,7 @@ def trained(method: str, n: int, split: Split, seed: int) -> list[dict]:
     run |= {"updates": len(losses), "weights": model.num_parameters()}
     if method not in SHAPE:
         lora.merge_all(model)
-    run |= test(split, lambda asked: text_world.predict(model, words, asked))
+    run |= test(split, lambda questions: text_world.predict(model, words, questions))
     if method not in SHAPE and n == max(SIZES):
         walks = text_world.walks(split.test_lakes, WALKS, MOVES, seed)
         run["open_loop"] = text_world.open_loop(model, words, walks)
@@ -129,87 +130,62 @@ def trained(method: str, n: int, split: Split, seed: int) -> list[dict]:
     return [run | {"steps": (few + 1).tolist(), "loss": [round(losses[i], 4) for i in few]}]
 
 
-def kept(name: str, make: Callable[..., list[dict]], *given: object) -> list[dict]:
-    """What ``make`` returns; from ``build`` where it was made with the same library before."""
-    sources = (text_lake.__file__, text_world.__file__)
-    text = "".join(Path(source).read_text(encoding="utf-8") for source in sources)
-    folder = ROOT / "build" / "text_world" / hashlib.sha256(text.encode()).hexdigest()[:12]
-    file = folder / f"{name.replace(' ', '_').replace(',', '')}.json"
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        runs = make(*given)
-        for run in runs:
-            print({k: v for k, v in run.items() if k not in ("steps", "loss")}, flush=True)
-        file.write_text(json.dumps(runs), encoding="utf-8")
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
 def measure(quick: bool) -> dict:
     seeds = [200] if quick else list(range(200, 205))
     arms = ARMS[2:3] if quick else ARMS
-    runs = []
+    folder, runs = kept.folder("text_world", text_lake, text_world), []
+
+    def result(name: str, make: Callable[..., list[dict]], *given: object) -> list[dict]:
+        file = f"{name.replace(' ', '_').replace(',', '')}.json"
+        return kept.once(folder / file, lambda: make(*given))
+
     for seed in seeds:
         split = text_lake.split(seed, max(SIZES), TEST)
-        runs += kept(f"{seed} untrained", untrained, split, seed)
+        runs += result(f"{seed} untrained", untrained, split, seed)
         for method, n in arms:
-            runs += kept(f"{seed} {method} {n}", trained, method, n, split, seed)
+            runs += result(f"{seed} {method} {n}", trained, method, n, split, seed)
     dtype = str(fast_dtype()).removeprefix("torch.")
     return {"seeds": seeds, "dtype": dtype, "runs": runs}
 
 
-def values(runs: list[dict], method: str, n: int, kind: str, part: str = "whole") -> list[float]:
-    """One number per seed, in the order of the seeds."""
-    return [run[kind][part] for run in runs if (run["method"], run["n"]) == (method, n)]
-
-
 def judge(result: dict) -> list[Goal]:
-    runs, goals = result["runs"], []
-    for method, n in dict.fromkeys((run["method"], run["n"]) for run in runs):
+    runs, goals = by(result["runs"], "method", "n"), []
+    for (method, n), mine in runs.items():
         parts = []
         for kind, words in KINDS.items():
-            shares = [
-                f"{label} {interval(values(runs, method, n, kind, part))}"
-                for part, label in NAMED.items()
-            ]
+            shares = [f"{label} {over_seeds(values(mine, kind, k))}" for k, label in NAMED.items()]
             parts.append(f"{words}: {', '.join(shares)}")
-        mine = [run for run in runs if (run["method"], run["n"]) == (method, n)]
         if "open_loop" in mine[0]:
-            last = interval([run["open_loop"][-1] for run in mine])
+            last = over_seeds([run["open_loop"][-1] for run in mine])
             parts.append(f"{MOVES} moves in a row on its own words {last}")
         if "cpu_seconds" in mine[0]:
             seconds = np.mean([run["cpu_seconds"] for run in mine])
             parts.append(f"{mine[0]['updates']} updates in {seconds:.0f} CPU-s")
         name = f"FrozenLake in words, {method}" + (f", n = {n}" if n else "")
-        goals.append(Goal(name, "reported", "; ".join(parts), True))
-    return goals + verdicts(runs)
+        goals.append(reported(name, "; ".join(parts)))
+    return goals + verdicts(result["runs"])
 
 
 def verdicts(runs: list[dict]) -> list[Goal]:
     """LoRA against each model from scratch on the same transitions."""
-    goals = []
+    goals, arms = [], by(runs, "method", "n")
     for (ours, rival, n), part in itertools.product(QUESTIONS, ("state", "whole")):
+        if not {(ours, n), (rival, n)} <= arms.keys():  # as with --quick
+            continue
         parts = []
         for kind, words in KINDS.items():
-            a, b = (values(runs, method, n, kind, part) for method in (ours, rival))
-            if not a or not b:  # as with --quick
-                break
-            gain = [x - y for x, y in zip(a, b, strict=True)]
-            low, high = bootstrap_interval(gain)
-            said = "helps" if low > 0 else "hurts" if high < 0 else "inconclusive"
-            parts.append(f"{words}: {interval(gain)}, {said}")
-        if parts:
-            what = f"Does pretraining help? {ours}, less {rival}, n = {n}: {NAMED[part]} right"
-            goals.append(Goal(what, "a verdict with its interval", "; ".join(parts), True))
+            a, b = (np.array(values(arms[method, n], kind, part)) for method in (ours, rival))
+            low, high = bootstrap_interval(a - b)
+            verdict = "helps" if low > 0 else "hurts" if high < 0 else "inconclusive"
+            parts.append(f"{words}: {over_seeds(a - b)}, {verdict}")
+        what = f"Does pretraining help? {ours}, less {rival}, n = {n}: {NAMED[part]} right"
+        goals.append(Goal(what, "a verdict with its interval", "; ".join(parts), True))
     return goals
 
 
-NAMED = {
-    "state": "next state",
-    "outcome": "reward and end",
-    "whole": "everything",
-}
+def values(runs: list[dict], kind: str, part: str) -> list[float]:
+    """One number per seed, in the order of the seeds."""
+    return [run[kind][part] for run in runs]
 
 
-def interval(shares: list[float]) -> str:
-    low, high = bootstrap_interval(shares)
-    return f"{np.mean(shares):.2f} [{low:.2f}, {high:.2f}]"
+NAMED = {"state": "next state", "outcome": "reward and end", "whole": "everything"}

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Clock, Goal
+from benchmarks.harness import Clock, Goal, by, over_seeds, reported
 from benchmarks.transformer_world_model import dream_runs
-from course_lib.evaluation import bootstrap_interval
+from benchmarks.world_models import kept
 from course_lib.rl.agent import Agent
 from course_lib.rl.envs import make
 from course_lib.world_models import dreamer, world_model
@@ -50,7 +50,7 @@ def exam(policy, seed: int) -> Exam:
     envs = make(dream_runs.GAME, GAMES, 20_000 + seed)
     obs = envs.reset()
     replay = FrameReplay(GAMES, envs.obs_shape, STEPS)
-    told = Exam(
+    paper = Exam(
         replay,
         torch.zeros(GAMES, STEPS, 2, *envs.obs_shape, dtype=torch.uint8),
         torch.zeros(GAMES, STEPS, 2),
@@ -61,11 +61,11 @@ def exam(policy, seed: int) -> Exam:
         possible = truth.outcomes(envs, actions)
         step = envs.step(actions)
         rows = torch.as_tensor(step.valid).nonzero().squeeze(1)
-        for column, value in zip(told[1:], possible, strict=True):
+        for column, value in zip(paper[1:], possible, strict=True):
             column[rows, replay.lengths[rows]] = torch.as_tensor(value)[rows]
         replay.add(obs, actions, step)
         obs = step.obs
-    return told
+    return paper
 
 
 def scripted(seed: int):
@@ -147,19 +147,19 @@ def watched(seed: int) -> FrameReplay:
 def trained(seed: int, steps: int = STEPS_TRAINED, **changes: str) -> tuple[WorldModel, float]:
     """The lesson's model but for ``changes``, and the CPU seconds of its training."""
     name = "_".join([str(seed), str(steps), *changes.values()])
-    file = dream_runs.kept(*dream_runs.MODULES) / f"{name}.safetensors"
+    file = dream_runs.folder() / f"{name}.safetensors"
 
     def work() -> dict:
         replay = watched(seed)
         config = replace(dreamer.BREAKOUT.model, **changes)
         model = WorldModel(config, replay.obs.shape[2:], 3, seed)
         with Clock() as clock:
-            for _ in world_model.train(model, replay, steps, seed):
+            for _ in world_model.train(model, replay, dreamer.BREAKOUT.training, steps, seed):
                 pass
         world_model.save(model, file, f"world_model_breakout, seed {seed}")
         return {"model": name, "cpu": round(clock.cpu, 1)}
 
-    spent = dream_runs.once(file.with_suffix(".json"), work)
+    spent = kept.once(file.with_suffix(".json"), work)
     return world_model.load(file), spent["cpu"]
 
 
@@ -186,25 +186,20 @@ ROWS = (
     ("off_exact", "likeliest next frame exactly right, off-policy", 0.90),
     ("on_possible", "drawn next frame possible, on-policy", 0.98),
     ("pieces", "dreams with one ball and one paddle at step 10", 0.95),
+    ("off_possible", "drawn next frame possible, off-policy", None),
 )
-REPORTED = (("off_possible", "drawn next frame possible, off-policy"),)
 
 
 def judge(result: dict) -> list[Goal]:
     goals = []
-    for head in dict.fromkeys(run["head"] for run in result["runs"]):
-        runs = [run for run in result["runs"] if run["head"] == head]
+    for head, runs in by(result["runs"], "head").items():
         who = {"chance": "World model", "bernoulli": "A coin per cell"}[head]
-        for name, what, least in (*ROWS, *((*row, None) for row in REPORTED)):
+        for name, what, least in ROWS:
             values = [run[name] for run in runs]
-            low, high = bootstrap_interval(values)
-            required = head == "chance" and least is not None
-            goals.append(
-                Goal(
-                    f"{who}, Breakout, {runs[0]['frames']:,} real frames: {what}",
-                    f">= {least} on every seed" if required else "reported",
-                    f"mean {np.mean(values):.3f} [{low:.3f}, {high:.3f}], worst {min(values):.3f}",
-                    not required or min(values) >= least,
-                )
-            )
+            what = f"{who}, Breakout, {runs[0]['frames']:,} real frames: {what}"
+            words = f"mean {over_seeds(values, '.3f')}, worst {min(values):.3f}"
+            if head == "chance" and least is not None:
+                goals.append(Goal(what, f">= {least} on every seed", words, min(values) >= least))
+            else:
+                goals.append(reported(what, words))
     return goals

@@ -18,22 +18,20 @@ from collections.abc import Callable
 import gymnasium
 import numpy as np
 
-from benchmarks.harness import Clock, Goal, fresh_seeds
+from benchmarks.harness import Clock, Goal, by, fresh_seeds, over_seeds
 from course_lib.evaluation import bootstrap_interval
 from course_lib.rl import q_learning as tabular
 from course_lib.world_models import dyna
+from course_lib.worlds.maze import DYNA_MAZE, Maze
 
 PLANNING = (0, 5, 50)
 DETOUR = 1.2  # a way so much longer than the best one is good enough
 EVERY = 10  # real steps between two looks at the greedy policy
 SETTINGS = tabular.Config(steps=20_000, gamma=0.95, alpha=0.1, report_every=EVERY)
 TASKS: dict[str, tuple[Callable[[], gymnasium.Env], int]] = {  # and the steps of the best way
-    "maze": (lambda: dyna.Maze(dyna.DYNA_MAZE), 14),
+    "maze": (lambda: Maze(DYNA_MAZE), 14),
     "CliffWalking-v1": (lambda: gymnasium.make("CliffWalking-v1"), 13),
-    "FrozenLake-v1, no slipping": (
-        lambda: gymnasium.make("FrozenLake-v1", is_slippery=False),
-        6,
-    ),
+    "FrozenLake-v1, no slipping": (lambda: gymnasium.make("FrozenLake-v1", is_slippery=False), 6),
 }
 
 
@@ -66,13 +64,11 @@ def train(task: str, planning_steps: int, seed: int) -> dict:
     build, best = TASKS[task]
     env, check = Counting(build()), build()
     q = np.zeros((int(env.observation_space.n), int(env.action_space.n)))
-    config = dyna.Config(planning_steps)
     found, steps = False, 0
     with Clock() as clock:
-        for row in dyna.train(q, env, SETTINGS, config, seed):
-            steps = int(row["steps"])
-            if solved(q, check, best):
-                found = True
+        for row in dyna.train(q, env, SETTINGS, dyna.Config(planning_steps), seed):
+            found, steps = solved(q, check, best), int(row["steps"])
+            if found:
                 break
     return {
         "task": task,
@@ -92,30 +88,25 @@ def measure(quick: bool) -> dict:
     for task in TASKS:
         for planning_steps in PLANNING:
             runs += [train(task, planning_steps, seed) for seed in seeds]
-            print(task, planning_steps, _steps(_of(runs, task, planning_steps)), flush=True)
+            print(task, planning_steps, _words(runs[-len(seeds) :]), flush=True)
     return {"seeds": seeds, "settings": vars(SETTINGS), "runs": runs}
 
 
 def judge(result: dict) -> list[Goal]:
     goals = []
-    for task in TASKS:
-        runs = {n: _of(result["runs"], task, n) for n in PLANNING}
-        parts = [f"n = {n}: {_words(mine)}" for n, mine in runs.items()]
-        after = {n: bootstrap_interval(_after(mine)) for n, mine in runs.items()}
+    for task, runs in by(result["runs"], "task").items():
+        groups = by(runs, "planning_steps")
+        after = {n: bootstrap_interval(_after(mine)) for n, mine in groups.items()}
         goals.append(
             Goal(
                 f"Dyna-Q, {task}: real steps until the greedy way is at most 20 % "
                 "longer than the best one, n planning steps",
                 "after the first goal, n = 50 below n = 5 below n = 0, 95 % intervals apart",
-                "; ".join(parts),
+                "; ".join(f"n = {n}: {_words(mine)}" for n, mine in groups.items()),
                 after[50][1] < after[5][0] and after[5][1] < after[0][0],
             )
         )
     return goals
-
-
-def _of(runs: list[dict], task: str, planning_steps: int) -> list[dict]:
-    return [r for r in runs if (r["task"], r["planning_steps"]) == (task, planning_steps)]
 
 
 def _after(runs: list[dict]) -> list[int]:
@@ -124,17 +115,11 @@ def _after(runs: list[dict]) -> list[int]:
 
 
 def _words(runs: list[dict]) -> str:
-    missed = sum(not run["solved"] for run in runs)
+    steps, after = (
+        over_seeds([run["steps"] for run in runs], ".0f"),
+        over_seeds(_after(runs), ".0f"),
+    )
     episodes = np.mean([run["episodes"] for run in runs])
+    missed = sum(not run["solved"] for run in runs)
     rest = f", {missed} of {len(runs)} never" if missed else ""
-    after = _interval(_after(runs))
-    return f"{_steps(runs)} steps, {after} after the first goal, {episodes:.1f} episodes{rest}"
-
-
-def _steps(runs: list[dict]) -> str:
-    return _interval([run["steps"] for run in runs])
-
-
-def _interval(steps: list[int]) -> str:
-    low, high = bootstrap_interval(steps)
-    return f"{np.mean(steps):.0f} [{low:.0f}, {high:.0f}]"
+    return f"{steps} steps, {after} after the first goal, {episodes:.1f} episodes{rest}"

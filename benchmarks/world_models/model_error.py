@@ -23,12 +23,13 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from benchmarks.harness import Goal, fresh_seeds
-from benchmarks.world_models.mpc import CARTPOLE, PENDULUM, kept
+from benchmarks.harness import Goal, by, fresh_seeds, over_seeds, reported
+from benchmarks.world_models import kept, mpc
+from benchmarks.world_models.mpc import CARTPOLE, PENDULUM
 from course_lib.evaluation import bootstrap_interval
 from course_lib.rl.envs import make
 from course_lib.rl.returns import discounted_returns
-from course_lib.world_models import dynamics, horizons
+from course_lib.world_models import dynamics, experience, horizons, planning
 from course_lib.world_models.dynamics import Config, Dynamics
 from course_lib.world_models.experience import (
     Experience,
@@ -50,6 +51,7 @@ HORIZONS = {CARTPOLE: 12, PENDULUM: 40}  # random CartPole episodes last about 2
 
 # Exploitation.
 FEW, STARTS, AHEAD = 400, 10, 40
+PLANS = Planning(horizon=AHEAD, population=100, elites=10, spread=1.0)
 SEARCH = (1, 3, 12)  # iterations of CEM with 100 plans each
 CURED = "the same, with pessimism 1"
 CURES = {  # name: members, propagation, pessimism
@@ -105,59 +107,48 @@ def doubted(seed: int) -> list[dict]:
     }
     tests = {where: transitions(data) for where, data in tests.items()}
     tests["both"] = Transitions(*(torch.cat(pair) for pair in zip(*tests.values(), strict=True)))
-    runs = []
-    for where, data in tests.items():
+
+    def row(where: str, data: Transitions) -> dict:
         error, doubt = dynamics.one_step_error(model, data)
         rho = float(spearmanr(error.numpy(), doubt.numpy()).statistic)
-        runs.append(
-            {
-                "part": "disagreement",
-                "seed": seed,
-                "where": where,
-                "rank_correlation": round(rho, 3),
-                "error": round(float(error.median()), 4),
-                "disagreement": round(float(doubt.median()), 4),
-            }
-        )
-    return runs
+        medians = {"error": float(error.median()), "disagreement": float(doubt.median())}
+        head = {"part": "disagreement", "seed": seed, "where": where}
+        head["rank_correlation"] = round(rho, 3)
+        return head | {name: round(value, 4) for name, value in medians.items()}
+
+    return [row(where, data) for where, data in tests.items()]
 
 
 def exploited(seed: int) -> list[dict]:
     """Promise and reality of the best plans found, per cure and amount of search."""
-    task = KNOWN._replace(reward=None)
     data = transitions(played(PENDULUM, FEW, seed, 2))
-    runs, models = [], {}
+    runs, failed = [], data
+
+    def searched(cure: str, model: Dynamics, propagation: str, pessimism: float) -> Transitions:
+        for iterations in SEARCH:
+            settings = replace(
+                PLANS, iterations=iterations, propagation=propagation, pessimism=pessimism
+            )
+            run, real = _promise(model, settings, seed)
+            runs.append({"part": "exploitation", "seed": seed, "cure": cure, **run})
+        return real
+
+    models = {}
     for cure, (members, propagation, pessimism) in CURES.items():
         if members not in models:
             config = replace(ENSEMBLE, members=members, learn_reward=True)
             models[members] = fitted(data, config, seed)
-        planning = Planning(
-            horizon=AHEAD,
-            population=100,
-            elites=10,
-            spread=1.0,
-            propagation=propagation,
-            pessimism=pessimism,
-        )
-        for iterations in SEARCH:
-            settings = replace(planning, iterations=iterations)
-            run, real = _promise(models[members], task, settings, seed)
-            runs.append({"part": "exploitation", "seed": seed, "cure": cure, **run})
-            if cure == "one network":
-                failed = real
+        real = searched(cure, models[members], propagation, pessimism)
+        failed = real if cure == "one network" else failed
     both = Transitions(*(torch.cat(pair) for pair in zip(data, failed, strict=True)))
-    model = fitted(both, replace(SINGLE, learn_reward=True), seed)
-    for iterations in SEARCH:
-        settings = replace(planning, iterations=iterations, pessimism=0.0)
-        run, _ = _promise(model, task, settings, seed)
-        runs.append({"part": "exploitation", "seed": seed, "cure": SEEN, **run})
+    searched(SEEN, fitted(both, replace(SINGLE, learn_reward=True), seed), "tsinf", 0.0)
     return runs
 
 
-def _promise(model: Dynamics, task, settings: Planning, seed: int) -> tuple[dict, Transitions]:
+def _promise(model: Dynamics, settings: Planning, seed: int) -> tuple[dict, Transitions]:
     """Plan once from ten starts, then follow the plans for real, without looking."""
     envs = make(PENDULUM, STARTS, 10_000 + seed)
-    planner = Planner(model, task, settings, STARTS, seed)
+    planner = Planner(model, KNOWN._replace(reward=None), settings, STARTS, seed)
     plan = planner.plan(torch.as_tensor(envs.reset()))
     envs = make(PENDULUM, STARTS, 10_000 + seed)  # the same starts again
     steps = iter(plan.transpose(0, 1).numpy())
@@ -171,38 +162,31 @@ def _promise(model: Dynamics, task, settings: Planning, seed: int) -> tuple[dict
     return run, transitions(real)
 
 
+def pump(obs: Tensor | np.ndarray) -> Tensor:
+    """A policy for Pendulum: pushes the way it swings already; (..., 3) to (..., 1)."""
+    return KNOWN.limit * torch.sign(torch.as_tensor(obs)[..., 2:] + 1e-9)
+
+
 def weighed(seed: int) -> list[dict]:
     """Error of the value of a policy for each horizon, and with the horizons weighed."""
-
-    def pump(obs: np.ndarray) -> np.ndarray:  # pushes the way the pendulum swings already
-        return KNOWN.limit * np.sign(obs[:, 2:] + 1e-9)
-
-    def part(num_envs: int, stream: int) -> tuple[Transitions, Experience]:
-        data = collect(make(PENDULUM, num_envs, stream), pump, num_envs * 200)
-        return _with_returns(data), data
-
-    learn, raw = part(3, seed)
+    raw, test = (
+        collect(make(PENDULUM, n, stream), pump, n * 200)
+        for n, stream in ((3, seed), (20, 10_000 + seed))
+    )
     rewarded = replace(ENSEMBLE, learn_reward=True)
     model = fitted(transitions(raw), rewarded, seed)
-    value = fitted(learn, replace(rewarded, updates=300), seed + 1)  # "reward" is the return here
-    test, _ = part(20, 10_000 + seed)
-    estimates = _expansions(model, value, test.obs, pump)  # (E, K, B)
-    weights = horizons.horizon_weights(estimates)
-    truth = test.rewards
+    value = fitted(  # the "reward" is the return here
+        _with_returns(raw), replace(rewarded, updates=300), seed + 1
+    )
+    obs, _, truth, _ = _with_returns(test)
+    returns = horizons.expansions(model, value, obs, pump, FURTHEST, GAMMA)  # (E, K, B)
 
     def error(estimate: Tensor) -> float:
         return round(float((estimate - truth).square().mean(-1).sqrt()), 4)
 
-    fixed = [error(estimates.mean(0)[k]) for k in range(FURTHEST + 1)]
-    return [
-        {
-            "part": "horizons",
-            "seed": seed,
-            "fixed": fixed,
-            "weighed": error(horizons.weighted_return(estimates, weights)),
-            "weights": _rounded(weights.mean(1), 4),
-        }
-    ]
+    run = {"part": "horizons", "seed": seed, "fixed": [error(x) for x in returns.mean(0)]}
+    run["weighed"] = error(horizons.weighted_return(returns))
+    return [run | {"weights": _rounded(horizons.horizon_weights(returns).mean(1), 4)}]
 
 
 def _with_returns(data: Experience) -> Transitions:
@@ -216,105 +200,85 @@ def _with_returns(data: Experience) -> Transitions:
     return Transitions(*(torch.as_tensor(c[complete]).float().flatten(0, 1) for c in columns))
 
 
-@torch.no_grad()
-def _expansions(model: Dynamics, value: Dynamics, obs: Tensor, policy) -> Tensor:
-    """Every member's expansion for all horizons, (E, K, B), each with its own value."""
-    here = obs.expand(model.config.members, *obs.shape)
-    rewards, values = [], []
-    for k in range(FURTHEST + 1):
-        actions = torch.as_tensor(policy(here.flatten(0, 1).numpy())).view(*here.shape[:2], -1)
-        values.append(value.predict(here, actions).rewards)
-        if k < FURTHEST:
-            predicted = model.predict(here, actions)
-            rewards.append(predicted.rewards)
-            here = predicted.next_obs
-    return horizons.value_expansion(torch.stack(rewards, 1), torch.stack(values, 1), GAMMA)
-
-
 def _rounded(values: Tensor, digits: int) -> list[float]:
     return [round(float(value), digits) for value in values]
 
 
 def measure(quick: bool) -> dict:
     seeds = fresh_seeds(2 if quick else 6)
-    code = horizons, sys.modules[__name__]
+    code = (dynamics, experience, planning, horizons, mpc, sys.modules[__name__])
+    folder = kept.folder("world_models", *code)
     runs: list[dict] = []
     for seed in seeds:
         for name in HORIZONS:
-            runs += kept(f"errors_{name}", seed, lambda m=(name, seed): compounding(*m), *code)
+            file = folder / f"{seed}_errors_{name}.json"
+            runs += kept.once(file, lambda x=(name, seed): compounding(*x))
         for part in (doubted, exploited, weighed):
-            runs += kept(part.__name__, seed, lambda p=part, s=seed: p(s), *code)
+            file = folder / f"{seed}_{part.__name__}.json"
+            runs += kept.once(file, lambda part=part, seed=seed: part(seed))
     return {"seeds": seeds, "runs": runs}
 
 
 def judge(result: dict) -> list[Goal]:
-    of = {part: [run for run in result["runs"] if run["part"] == part] for part in _parts(result)}
-    goals = [_compounding(of["compounding"], name) for name in HORIZONS]
-    goals += _disagreement(of["disagreement"])
-    goals += _exploitation(of["exploitation"])
-    goals.append(_horizons(of["horizons"]))
-    return goals
-
-
-def _parts(result: dict) -> dict[str, None]:
-    return dict.fromkeys(run["part"] for run in result["runs"])
+    parts = by(result["runs"], "part")
+    return [
+        *(_compounding(runs, name) for name, runs in by(parts["compounding"], "env").items()),
+        *_disagreement(parts["disagreement"]),
+        *_exploitation(parts["exploitation"]),
+        _horizons(parts["horizons"]),
+    ]
 
 
 def _compounding(runs: list[dict], name: str) -> Goal:
-    of = {
-        label: np.array([r["errors"] for r in runs if (r["env"], r["model"]) == (name, label)])
-        for label in ("one network", "ensemble")
+    errors = {
+        model: np.array([run["errors"] for run in mine])
+        for model, mine in by(runs, "model").items()
     }
     last = HORIZONS[name]
-    parts = [f"{label}: {_words(e[:, 0])}, then {_words(e[:, -1])}" for label, e in of.items()]
-    change = of["ensemble"][:, -1] - of["one network"][:, -1]
-    grows = all((errors[:, -1] > errors[:, 0]).all() for errors in of.values())
+    parts = [f"{model}: {_words(e[:, 0])}, then {_words(e[:, -1])}" for model, e in errors.items()]
+    change = errors["ensemble"][:, -1] - errors["one network"][:, -1]
     return Goal(
         f"{name}: error after 1 and after {last} imagined steps (1: an average state guessed)",
         "grows on every seed",
         "; ".join(parts) + f"; ensemble minus one network at {last}: {_words(change)}",
-        bool(grows),
+        all(bool((e[:, -1] > e[:, 0]).all()) for e in errors.values()),
     )
 
 
 def _disagreement(runs: list[dict]) -> list[Goal]:
     goals = []
-    for where in dict.fromkeys(run["where"] for run in runs):
-        rho = [run["rank_correlation"] for run in runs if run["where"] == where]
-        low = bootstrap_interval(rho)[0]
+    for where, mine in by(runs, "where").items():
+        rho = [run["rank_correlation"] for run in mine]
         what = f"Pendulum, {where}: rank correlation of disagreement with the true one-step error"
-        # Where a planner balances, states are all alike, and so is what little error there is.
-        judged = where == "both"
-        goal = "interval above 0.5" if judged else "reported"
-        goals.append(Goal(what, goal, _words(rho), low > 0.5 or not judged))
+        if where == "both":
+            met = bootstrap_interval(rho)[0] > 0.5
+            goals.append(Goal(what, "interval above 0.5", _words(rho), met))
+        else:  # where a planner balances, states are all alike, and so are the errors
+            goals.append(reported(what, _words(rho)))
     return goals
 
 
 def _exploitation(runs: list[dict]) -> list[Goal]:
     goals, gaps, real = [], {}, {}
-    for cure in dict.fromkeys(run["cure"] for run in runs):
-        mine = {n: [r for r in runs if (r["cure"], r["search"]) == (cure, n)] for n in SEARCH}
-        gaps[cure] = [run["promised"] - run["real"] for run in mine[SEARCH[-1]]]
-        real[cure] = [run["real"] for run in mine[SEARCH[-1]]]
-        parts = [
-            f"{n} iteration{'s' * (n > 1)}: promised {np.mean([r['promised'] for r in of]):.0f}, "
-            f"real {_words([r['real'] for r in of])}"
-            for n, of in mine.items()
-        ]
-        goals.append(Goal(f"exploitation, {cure}", "reported", "; ".join(parts), True))
+    for cure, mine in by(runs, "cure").items():
+        searches, parts = by(mine, "search"), []
+        for n, found in searches.items():
+            promised = np.mean([run["promised"] for run in found])
+            real[cure] = [run["real"] for run in found]
+            times = f"{n} iteration{'s' * (n > 1)}"
+            parts.append(f"{times}: promised {promised:.0f}, real {_words(real[cure])}")
+        gaps[cure] = [run["promised"] - run["real"] for run in searches[SEARCH[-1]]]
+        goals.append(reported(f"exploitation, {cure}", "; ".join(parts)))
     for cure in (CURED, SEEN):
         alone, cured = gaps["one network"], gaps[cure]
-        apart = bootstrap_interval(np.abs(cured))[1] < bootstrap_interval(alone)[0]
         change = np.subtract(real[cure], real["one network"])
-        low, high = bootstrap_interval(change)
-        verdict = "better" if low > 0 else "worse" if high < 0 else "no clear difference"
         goals.append(
             Goal(
                 f"promise minus reality of the best plan: {cure}",
                 "nearer 0 than one network's, 95 % intervals apart",
                 f"{_words(cured)}, one network {_words(alone)}; real return against one network's "
-                f"{_words(change)}: {verdict}",
-                apart,
+                f"{_words(change)}: {_verdict(change, 'better', 'worse')}",
+                bootstrap_interval(np.abs(cured))[1] < bootstrap_interval(alone)[0],
             )
         )
     return goals
@@ -323,22 +287,21 @@ def _exploitation(runs: list[dict]) -> list[Goal]:
 def _horizons(runs: list[dict]) -> Goal:
     """Errors of a seed are given as shares of the error of its value alone: seeds differ widely."""
     fixed = np.array([run["fixed"] for run in runs])
-    alone = fixed[:, 0]
-    weighed = np.array([run["weighed"] for run in runs])
-    shares = fixed / alone[:, None]
+    shares = fixed / fixed[:, :1]
+    weighed = np.array([run["weighed"] for run in runs]) / fixed[:, 0]
     best = int(shares.mean(0).argmin())
-    low, high = bootstrap_interval(weighed / alone - shares[:, best])
-    verdict = "better" if high < 0 else "worse" if low > 0 else "no clear difference"
-    return Goal(
+    return reported(
         "value of a policy by imagining k steps, then trusting a value: error as a share of k = 0",
-        "reported",
         f"k = {best}, the best afterwards: {_words(shares[:, best])}; k = {FURTHEST}: "
-        f"{_words(shares[:, -1])}; weighed by agreement: {_words(weighed / alone)}, against the "
-        f"best k: {verdict}",
-        True,
+        f"{_words(shares[:, -1])}; weighed by agreement: {_words(weighed)}, against the "
+        f"best k: {_verdict(weighed - shares[:, best], 'worse', 'better')}",
     )
 
 
+def _verdict(change: np.ndarray, above: str, below: str) -> str:
+    low, high = bootstrap_interval(change)
+    return above if low > 0 else below if high < 0 else "no clear difference"
+
+
 def _words(values) -> str:
-    low, high = bootstrap_interval(values)
-    return f"{np.mean(values):.3g} [{low:.3g}, {high:.3g}]"
+    return over_seeds(values, ".3g")

@@ -13,16 +13,14 @@ and Pendulum with a reward that is learned like everything else.
 
 from __future__ import annotations
 
-import hashlib
-import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 
-from benchmarks.harness import ROOT, Clock, Goal, fresh_seeds
+from benchmarks.harness import Clock, Goal, by, fresh_seeds, over_seeds, reported
+from benchmarks.world_models import kept
 from course_lib.evaluation import bootstrap_interval, evaluate
 from course_lib.rl import dqn, ppo
 from course_lib.rl.agent import Agent, AgentConfig
@@ -99,25 +97,6 @@ class Torques:
         return self._envs.step(TORQUES[actions])
 
 
-def kept(name: str, seed: int, build: Callable[[], list[dict]], *modules: ModuleType) -> list[dict]:
-    """What ``build`` gives, stored in ``build`` so that a measurement that was interrupted goes on.
-
-    Stored anew as soon as the code of the world models, or of ``modules``, changes.
-    """
-    modules = (dynamics, experience, mpc, planning, *modules)
-    text = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in modules)
-    text += Path(__file__).read_text(encoding="utf-8")
-    folder = ROOT / "build" / "world_models" / hashlib.sha256(text.encode()).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{seed}_{name}.json"
-    if not file.exists():
-        runs = build()
-        for run in runs:
-            print({k: v for k, v in run.items() if not isinstance(v, list)}, flush=True)
-        file.write_text(json.dumps(runs), encoding="utf-8")
-    return json.loads(file.read_text(encoding="utf-8"))
-
-
 def tested(policy: Callable, name: str, seed: int, discrete: bool = False) -> dict:
     """Ten episodes that nobody trained on: their returns, and CPU seconds per real step."""
     envs = make(name, EPISODES, 10_000 + seed)
@@ -132,15 +111,13 @@ def tested(policy: Callable, name: str, seed: int, discrete: bool = False) -> di
 
 def planned(name: str, seed: int, less_told: bool) -> list[dict]:
     """MPC on one seed: learn, play; then, with the same data, play while knowing less."""
-    run = mpc.Run(TASKS[name], RECIPES[name], seed)
+    run = mpc.Run(make(name, COLLECTORS[name], seed), TASKS[name], RECIPES[name], seed)
     with Clock() as clock:
-        rows = list(mpc.train(run, make(name, COLLECTORS[name], seed)))
+        rows = list(mpc.train(run))
     head = {"env": name, "seed": seed, "steps": int(rows[-1]["steps"])}
     learned = {"learn_seconds": round(clock.cpu, 2), "error": round(rows[-1]["error"], 4)}
     first = {"method": "MPC", **head, **learned, **tested(run.planner(EPISODES, seed), name, seed)}
-    if not less_told:
-        return [first]
-    return [first, {**head, **knowing_less(run, name, seed)}]
+    return [first, {**head, **knowing_less(run, name, seed)}] if less_told else [first]
 
 
 def knowing_less(run: mpc.Run, name: str, seed: int) -> dict:
@@ -148,10 +125,8 @@ def knowing_less(run: mpc.Run, name: str, seed: int) -> dict:
     task, model = run.task, run.model
     with Clock() as clock:
         if name == CARTPOLE:
-            method, task = (
-                "MPC, the task's own reward",
-                task._replace(reward=planning.cartpole_alive),
-            )
+            method = "MPC, the task's own reward"
+            task = task._replace(reward=planning.cartpole_alive)
         else:
             method, task = "MPC, learned reward", task._replace(reward=None)
             config = replace(run.config.model, learn_reward=True)
@@ -195,23 +170,22 @@ def deep_q(name: str, seed: int, ratio: int, times: int) -> dict:
 
 def measure(quick: bool) -> dict:
     seeds = fresh_seeds(2 if quick else 10)
+    code = (dynamics, experience, mpc, planning, sys.modules[__name__])
+    plans, peers = kept.folder("world_models", *code), kept.folder("world_models", *code, dqn, ppo)
     runs: list[dict] = []
     for name in RECIPES:
         for k, seed in enumerate(seeds):
-            told = (name, seed, k < FEWER)
-            runs += kept(f"mpc_{name}", seed, lambda told=told: planned(*told))
-            mine = (name, seed, k < FEWER)
-            runs += kept(f"free_{name}", seed, lambda mine=mine: model_free(*mine), dqn, ppo)
+            given = (name, seed, k < FEWER)
+            runs += kept.once(plans / f"{seed}_mpc_{name}.json", lambda x=given: planned(*x))
+            runs += kept.once(peers / f"{seed}_free_{name}.json", lambda x=given: model_free(*x))
     return {"seeds": seeds, "episodes": EPISODES, "runs": runs}
 
 
 def judge(result: dict) -> list[Goal]:
     goals = []
     for name, (goal, most) in GOALS.items():
-        runs = [run for run in result["runs"] if run["env"] == name]
-        names = dict.fromkeys((run["method"], run["steps"]) for run in runs)
-        methods = {key: [r for r in runs if (r["method"], r["steps"]) == key] for key in names}
-        mine = next(of for (method, _), of in methods.items() if method == "MPC")
+        methods = by(by(result["runs"], "env")[name], "method", "steps")
+        mine = next(runs for (method, _), runs in methods.items() if method == "MPC")
         good, needed = sum(run["return"] >= goal for run in mine), 9 * len(mine) // 10
         steps = mine[0]["steps"]
         goals.append(
@@ -223,16 +197,14 @@ def judge(result: dict) -> list[Goal]:
                 good >= needed and steps <= most,
             )
         )
-        for (method, taken), others in methods.items():
+        for (method, taken), runs in methods.items():
             if method != "MPC":
-                what = f"{method}, {name}, {taken:,} real steps"
-                goals.append(Goal(what, "reported", _words(others), True))
-        peers = [
-            [run["return"] for run in others]
-            for (method, taken), others in methods.items()
+                goals.append(reported(f"{method}, {name}, {taken:,} real steps", _words(runs)))
+        best = max(
+            bootstrap_interval([run["return"] for run in runs])[1]
+            for (method, taken), runs in methods.items()
             if not method.startswith("MPC") and taken == steps
-        ]
-        best = max(bootstrap_interval(returns)[1] for returns in peers)
+        )
         low = bootstrap_interval([run["return"] for run in mine])[0]
         goals.append(
             Goal(
@@ -246,11 +218,6 @@ def judge(result: dict) -> list[Goal]:
 
 
 def _words(runs: list[dict]) -> str:
-    returns = [run["return"] for run in runs]
-    low, high = bootstrap_interval(returns)
-    learn = np.mean([run["learn_seconds"] for run in runs])
-    play = np.mean([run["play_seconds"] for run in runs])
-    return (
-        f"{np.mean(returns):.0f} [{low:.0f}, {high:.0f}] over {len(runs)} seeds, {learn:.0f} CPU s "
-        f"to learn, {play:.1f} to play"
-    )
+    returns = over_seeds([run["return"] for run in runs], ".0f")
+    learn, play = (np.mean([run[f"{what}_seconds"] for run in runs]) for what in ("learn", "play"))
+    return f"{returns} over {len(runs)} seeds, {learn:.0f} CPU s to learn, {play:.1f} to play"

@@ -1,8 +1,9 @@
 """Learn a game in dreams: play a little, learn how the game works, learn to play it asleep.
 
 Each round plays ``frames`` real steps with the present policy, trains the world model on all
-frames so far, then trains the policy in the model's dreams, by ``rl.ppo.train`` on
-``imagination.Dream`` as if that were the game. The policy never learns from a real step.
+frames so far, then trains the policy in the model's dreams: rollouts of ``imagination.Dream``,
+returns and weights of ``returns``, the loss of ``rl.ppo``. The policy never learns from a real
+step.
 
 The loop is that of Dyna (Sutton, 1991) and of SimPLe (Kaiser et al., arXiv 1903.00374); dreams
 that start in real frames and last a few steps are those of Dreamer (Hafner et al., arXiv
@@ -17,31 +18,29 @@ many gradient steps on few windows each.
 """
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-from torch import Tensor
+import torch
 
 from course_lib import allocator
 from course_lib.rl import ppo
 from course_lib.rl.agent import Agent, AgentConfig
 from course_lib.rl.envs import Envs
-from course_lib.world_models import imagination, returns, sequence, world_model
+from course_lib.rl.rollout import Rollout
+from course_lib.world_models import imagination, returns, world_model
 from course_lib.world_models.frames import FrameReplay, Recorder
 from course_lib.world_models.imagination import Dream
-from course_lib.world_models.world_model import WorldModel
+from course_lib.world_models.world_model import Training, WorldModel
 
 POLICY = ppo.Config(
-    total_steps=1,  # as many as there are dreams: set by ``train``
-    num_envs=256,
-    rollout_length=13,  # the horizon and a reset row: set by ``train``
+    num_envs=256,  # how many dreams, and how long, is for ``Config`` to say
     epochs=3,
     minibatch_size=512,
     gamma=0.97,
     lam=0.95,
     learning_rate=1e-3,
-    anneal=False,  # over all updates; ``learning_rate`` below lets it fall in the last round
     value_coef=1.0,
     entropy_coef=0.02,
     # On four seeds policies with layers of 128 played no better; they take a fifth longer.
@@ -62,6 +61,7 @@ class Config:
     context: int = 4  # real steps the model has seen when a dream's second frame comes: 1 to 8
     near_death: float = 0.5  # share of dreams that begin shortly before a real death: 0 to 0.5
     model: world_model.Config = field(default_factory=world_model.Config)
+    training: Training = field(default_factory=Training)
     policy: ppo.Config = POLICY
 
     def __post_init__(self) -> None:
@@ -84,7 +84,7 @@ BREAKOUT = Config(
     frames=(960, 1200, 1280, 1280, 1280),
     model_steps=(500, 400, 400, 400, 600),
     updates=(25, 25, 30, 40, 70),
-    model=world_model.Config(batch_size=6),
+    training=Training(batch_size=6),
     policy=replace(POLICY, minibatch_size=256),
 )
 
@@ -98,36 +98,24 @@ def learning_rate(config: Config, update: int) -> float:
     return config.policy.learning_rate * min(1.0, left / max(1, config.updates[-1]))
 
 
-def dream_advantages(
-    rewards: Tensor,
-    values: Tensor,
-    next_values: Tensor,
-    terminated: Tensor,
-    truncated: Tensor,
-    gamma: float,
-    lam: float,
-    dream_returns: Callable[..., Tensor] = returns.dream_returns,
-) -> Tensor:
-    """How much better than expected each dreamed action did, (T, N): lambda-return minus value.
-
-    Equal to ``rl.returns.gae`` on whole dreams; here the student's own returns can be put in.
-    """
-    continues = 1 - terminated.to(rewards.dtype)
-    return dream_returns(rewards, next_values, continues, gamma, lam) - values
-
-
 class Run:
-    """All that a run knows: replay, world model, policy, and how each of them learns."""
+    """All that a training run knows: replay, world model, policy, and how each of them learns.
+
+    Give it to ``train`` again to go on with the first round that is not finished.
+    """
 
     def __init__(self, envs: Envs, config: Config, seed: int = 0):
+        self.config, self.seed = config, seed
         capacity = -(-sum(config.frames) // envs.num_envs)
         self.replay = FrameReplay(envs.num_envs, envs.obs_shape, capacity)
         self.recorder = Recorder(envs, self.replay)
         self.model = WorldModel(config.model, envs.obs_shape, envs.num_actions, seed)
-        self.learning = world_model.Run(self.model, seed)
+        self.learning = world_model.Run(self.model, config.training, seed)
         self.agent = Agent(envs, config.policy.agent, seed)
+        self.policy: Iterator[dict[str, float]] | None = None  # of ``learn_in``
         self.rng = np.random.default_rng((seed, 4))
         self.frames = 0  # real steps so far, reset rows included
+        self.played = self.rounds = 0  # rounds whose frames are there, rounds that are finished
 
     def act(self, obs: np.ndarray, explore: float) -> np.ndarray:
         """What the policy does at real frames (N, C, H, W): drawn actions, some at random."""
@@ -136,77 +124,69 @@ class Run:
         actions[random] = self.rng.integers(self.model.num_actions, size=random.sum())
         return actions
 
+    def play(self, frames: int, explore: float) -> None:
+        """Play the frames of the next round: so many real steps in all."""
+        steps = frames // self.recorder.envs.num_envs
+        self.recorder.play(lambda obs: self.act(obs, explore), steps)
+        self.frames += steps * self.recorder.envs.num_envs
+        self.played += 1
 
-def train(
-    run: Run,
-    config: Config,
-    seed: int = 0,
-    *,
-    block_causal_mask: Callable[[Tensor, int], Tensor] = sequence.block_causal_mask,
-    event_nll: Callable[..., Tensor] = sequence.event_nll,
-    sample_frame: Callable[..., Tensor] = sequence.sample_frame,
-    dream_returns: Callable[..., Tensor] = returns.dream_returns,
-) -> Iterator[dict[str, float]]:
+
+def train(run: Run) -> Iterator[dict[str, float]]:
     """Train model and policy of ``run`` in place; yield a dictionary after each of their updates.
 
-    The four functions can be replaced, by your own or by a mistake that you want to see fail.
     Metrics of every row: ``round``, ``frames`` (real steps so far), ``real`` (mean return of the
-    round's real episodes); then those of ``world_model.train`` or, in dreams, of ``ppo.train``,
-    with ``dreamed`` (steps dreamed so far) in place of ``steps``.
+    round's real episodes); then those of ``world_model.train`` or, in dreams, of ``learn_in``.
     """
+    config = run.config
     allocator.keep_freed_memory()
-    starts = imagination.from_replay(run.replay, config.context, config.near_death)
-    policy: Iterator[dict[str, float]] | None = None
-    for number, frames in enumerate(config.frames):
-        run.recorder.finished.clear()
-        explore = config.explore if number else 1.0
-        steps = frames // run.recorder.envs.num_envs
-        run.recorder.play(lambda obs, explore=explore: run.act(obs, explore), steps)
-        run.frames += steps * run.recorder.envs.num_envs
-        finished = run.recorder.finished
-        real = float(np.mean(finished)) if finished else float("nan")
-        told = {"round": float(number + 1), "frames": float(run.frames), "real": real}
+    while run.rounds < len(config.frames):
+        number, episodes = run.rounds, run.recorder.episodes
+        if run.played == number:
+            episodes.finished.clear()
+            run.play(config.frames[number], config.explore if number else 1.0)
+        head = {"round": number + 1.0, "frames": float(run.frames), "real": episodes.mean}
         for row in world_model.train(
-            run.model, run.replay, config.model_steps[number], seed,
-            run=run.learning, block_causal_mask=block_causal_mask, event_nll=event_nll,
-        ):  # fmt: skip
-            yield told | row
+            run.model, run.replay, config.training, config.model_steps[number], run=run.learning
+        ):
+            yield head | row
+        policy, run.policy = run.policy, None  # a generator that is interrupted cannot go on
         if policy is None:  # the first dream needs frames to begin in
-            num = config.policy.num_envs
-            dream = Dream(run.model, starts, num, config.horizon, seed, sample_frame=sample_frame)
-            policy = learn_in(dream, run.agent, config, seed, dream_returns)
+            starts = imagination.from_replay(run.replay, config.context, config.near_death)
+            dream = Dream(run.model, starts, config.policy.num_envs, config.horizon, run.seed)
+            policy = learn_in(dream, run.agent, config, run.seed)
         for row in itertools.islice(policy, config.updates[number]):
-            yield told | row
+            yield head | row
+        run.policy, run.rounds = policy, number + 1
 
 
 def learn_in(
-    dream: Dream,
-    agent: Agent,
-    config: Config,
-    seed: int = 0,
-    dream_returns: Callable[..., Tensor] = returns.dream_returns,
+    dream: Dream, agent: Agent, config: Config, seed: int = 0
 ) -> Iterator[dict[str, float]]:
-    """Train ``agent`` in ``dream`` alone; a row per batch of dreams, ``sum(config.updates)``."""
-    length = config.horizon + 1
-    settings = replace(
-        config.policy,
-        rollout_length=length,
-        total_steps=sum(config.updates) * length * dream.num_envs,
-    )
-    run = ppo.Run(agent, dream, settings, seed)
+    """Train ``agent`` in ``dream`` alone; a row per batch of dreams, ``sum(config.updates)``.
+
+    Metrics: ``dreamed`` (steps so far), ``return`` (mean over the last 100 dreams), and those of
+    ``ppo.update``.
+    """
+    run = ppo.Run(agent, dream, config.policy, seed)
     for update in range(sum(config.updates)):
         run.optimizer.param_groups[0]["lr"] = learning_rate(config, update)
-        rollout = run.collector.collect(agent, length, run.generator)
-        advantages = dream_advantages(
-            rollout.rewards,
-            rollout.values,
-            rollout.next_values,
-            rollout.terminated,
-            rollout.truncated,
-            settings.gamma,
-            settings.lam,
-            dream_returns,
-        )
-        row = ppo.update(agent, run, ppo.flatten(rollout, advantages), settings)
-        dreamed = (update + 1) * config.horizon * dream.num_envs
-        yield {"dreamed": float(dreamed), "return": run.collector.episodes.mean} | row
+        # Whole dreams, and the row in which all of them are reset.
+        rollout = run.collector.collect(agent, config.horizon + 1, run.generator)
+        metrics = ppo.update(agent, run, dream_batch(rollout, config.policy), config.policy)
+        run.steps += config.horizon * dream.num_envs
+        yield {"dreamed": float(run.steps), "return": run.collector.episodes.mean, **metrics}
+
+
+def dream_batch(rollout: Rollout, config: ppo.Config) -> ppo.Batch:
+    """Returns and weights of whole dreams and their reset row, (T + 1, N), as rows to learn from.
+
+    Ends are drawn, so each weight is 1 or 0: a step of weight 0 is left out of every loss.
+    """
+    continues = 1 - rollout.terminated.to(rollout.rewards.dtype)
+    targets = returns.dream_returns(
+        rollout.rewards, rollout.next_values, continues, config.gamma, config.lam
+    )
+    reached = torch.zeros_like(continues)  # the reset row is no step of a dream
+    reached[:-1] = returns.continue_weights(continues[:-1])
+    return ppo.flatten(rollout._replace(valid=reached > 0), targets - rollout.values)

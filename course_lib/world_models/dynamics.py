@@ -17,7 +17,7 @@ actions are one-hot vectors), ``H`` steps into the future, ``T`` times ``N`` as 
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from course_lib import randomness
+from course_lib import limits, randomness
 from course_lib.rl.networks import seeded
 from course_lib.world_models.experience import Segments, Transitions
 
@@ -45,23 +45,22 @@ class Config:
     bootstrap: bool = True  # each member learns from its own resample of the data
 
     def __post_init__(self) -> None:
-        for name in ("members", "updates", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.learning_rate <= 0:
-            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}")
-        if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden must name at least one layer size, got {self.hidden}")
+        limits.check(
+            self,
+            ("hidden", lambda sizes: min(sizes, default=0) >= 1, "name at least one layer size"),
+            at_least_1="members updates batch_size",
+            above_0="learning_rate",
+        )
 
 
 # The pure functions.
 
 
 def gaussian_nll(mean: Tensor, log_var: Tensor, targets: Tensor) -> Tensor:
-    """How surprising ``targets`` are to a Gaussian prediction, in nats; (..., D) to (...).
+    """Negative log-likelihood of ``targets`` under a Gaussian, in nats; (..., D) to (...).
 
-    ``mean``, ``log_var`` (natural logarithm of the variance) and ``targets`` are (..., D). The D
-    numbers are independent, so their surprises add up:
+    It says how surprising they are. ``mean``, ``log_var`` (natural logarithm of the variance) and
+    ``targets`` are (..., D). The D numbers are independent, so their surprises add up:
     0.5 * sum((target - mean)^2 / var + log var + log 2 pi)   (arXiv 1805.12114, equation 1)
 
     The first term asks for a large variance wherever the mean is wrong, the second for a small
@@ -192,16 +191,10 @@ class Dynamics(nn.Module):
 
 
 def train(
-    model: Dynamics,
-    data: Transitions,
-    config: Config,
-    seed: int = 0,
-    *,
-    gaussian_nll: Callable[[Tensor, Tensor, Tensor], Tensor] = gaussian_nll,
+    model: Dynamics, data: Transitions, config: Config, seed: int = 0
 ) -> Iterator[dict[str, float]]:
     """Train ``model`` in place; yield a dictionary of metrics after each gradient step.
 
-    ``gaussian_nll`` can be replaced, by your own or by a mistake that you want to see fail.
     Metrics: ``steps`` (gradient steps so far), ``nll`` (nats per row, mean over members), ``error``
     (root mean squared error in units of the usual change: 1 is "nothing ever changes").
     """

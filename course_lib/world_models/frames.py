@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from course_lib.rl.envs import Envs, Step
+from course_lib.rl.episodes import EpisodeReturns
 
 
 class Windows(NamedTuple):
@@ -129,8 +130,7 @@ class Recorder:
     def __init__(self, envs: Envs, replay: FrameReplay):
         self.envs, self.replay = envs, replay
         self.obs = envs.reset()
-        self.running = np.zeros(envs.num_envs)
-        self.finished: list[float] = []  # returns of the episodes that ended, in that order
+        self.episodes = EpisodeReturns(envs.num_envs, keep=None)
 
     def play(self, policy: Callable[[np.ndarray], np.ndarray], steps: int) -> None:
         """Take ``steps`` steps in every environment; ``policy`` maps (N, C, H, W) to (N,)."""
@@ -139,7 +139,4 @@ class Recorder:
             step = self.envs.step(actions)
             self.replay.add(self.obs, actions, step)
             self.obs = step.obs
-            self.running += step.rewards
-            ended = step.terminated | step.truncated
-            self.finished.extend(self.running[ended])
-            self.running[ended] = 0.0
+            self.episodes.add(step.rewards, step.terminated | step.truncated)

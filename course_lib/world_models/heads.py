@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from course_lib.world_models import sequence
+
 
 def image(x: Tensor) -> Tensor:
     """Frames as numbers, channels last in memory: convolutions run faster that way."""
@@ -76,15 +78,44 @@ class ChanceHead(nn.Module):
         return F.gelu(self.read(state) + self.code(code))
 
     def learn(self, state: Tensor, obs: Tensor, next_obs: Tensor, generator: torch.Generator):
-        """Orders under a code drawn from the posterior, and the KL between the two."""
-        seen = torch.cat([obs.flatten(1), next_obs.flatten(1), state.detach()], dim=1)
-        posterior, prior = self._floored(self.posterior(seen)), self._floored(self.prior(state))
+        """Orders (M, D) under a code drawn from the posterior, and its KL to the prior, a number.
+
+        ``state`` (M, D), ``obs`` and ``next_obs`` (M, C, H, W) float.
+        """
+        both = torch.cat([obs.flatten(1), next_obs.flatten(1), state.detach()], dim=1)
+        posterior, prior = self._floored(self.posterior(both)), self._floored(self.prior(state))
         drawn = torch.multinomial(posterior.detach(), 1, generator=generator)[:, 0]
         # Straight through: forwards the drawn code, backwards the probabilities.
         code = F.one_hot(drawn, self.codes) + posterior - posterior.detach()
         # The prior runs after the posterior faster than the posterior comes to meet it.
-        chase, meet = _kl(posterior.detach(), prior), _kl(posterior, prior.detach())
-        return self.orders(state, code), self.balance * chase + (1 - self.balance) * meet
+        of_prior, of_posterior = _kl(posterior.detach(), prior), _kl(posterior, prior.detach())
+        kl = self.balance * of_prior + (1 - self.balance) * of_posterior
+        return self.orders(state, code), kl
+
+    def draw(
+        self,
+        decoder: FrameDecoder,
+        obs: Tensor,
+        state: Tensor,
+        draws: Tensor,
+        generator: torch.Generator | None,
+        temperature: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Next frames (M, C, H, W) uint8, their logits, and how likely each code was, (M, V).
+
+        ``obs`` (M, C, H, W) float, ``state`` (M, D); ``draws`` (M,) in [0, 1) choose the codes.
+        """
+        logits = torch.empty(0)
+
+        def decode(codes: Tensor) -> Tensor:
+            nonlocal logits
+            code = F.one_hot(codes, self.codes).float()
+            logits = decoder(obs, self.orders(state, code))
+            return logits
+
+        chance = self.prior(state)
+        frames = sequence.sample_frame(chance, decode, draws, temperature)
+        return frames, logits, chance.softmax(-1)
 
     def _floored(self, logits: Tensor) -> Tensor:
         return (1 - self.FLOOR) * logits.softmax(dim=-1) + self.FLOOR / self.codes
@@ -102,8 +133,24 @@ class BernoulliHead(nn.Module):
         return F.gelu(self.read(state))
 
     def learn(self, state: Tensor, obs: Tensor, next_obs: Tensor, generator: torch.Generator):
-        """Orders; there is no code, so the KL is 0."""
+        """Orders (M, D); there is no code, so the KL is 0."""
         return self.orders(state), state.new_zeros(())
+
+    def draw(
+        self,
+        decoder: FrameDecoder,
+        obs: Tensor,
+        state: Tensor,
+        draws: Tensor,
+        generator: torch.Generator | None,
+        temperature: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As ``ChanceHead.draw``, but each cell tosses a coin of its own; ``draws`` is not read."""
+        logits, alone = decoder(obs, self.orders(state)), torch.ones(len(obs), 1)
+        if temperature == 0:
+            return (logits > 0).to(torch.uint8), logits, alone
+        coins = torch.rand(logits.shape, generator=generator)
+        return (coins < (logits / temperature).sigmoid()).to(torch.uint8), logits, alone
 
 
 class PairEvents(nn.Module):

@@ -8,8 +8,12 @@ Shapes: ``E`` members, ``H`` imagined steps, ``B`` starting states; ``k`` runs f
 the start itself) to ``H``.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+from course_lib.world_models.dynamics import Dynamics
 
 
 def value_expansion(rewards: Tensor, values: Tensor, gamma: float) -> Tensor:
@@ -38,6 +42,32 @@ def horizon_weights(returns: Tensor, floor: float = 1e-8) -> Tensor:
     return certainty / certainty.sum(0, keepdim=True)
 
 
-def weighted_return(returns: Tensor, weights: Tensor) -> Tensor:
-    """The estimate (B,) from the members' ``returns`` (E, K, B) and ``weights`` (K, B)."""
-    return (weights * returns.mean(0)).sum(0)
+def weighted_return(returns: Tensor, floor: float = 1e-8) -> Tensor:
+    """The estimate (B,) from ``returns`` (E, K, B), their mean weighted by ``horizon_weights``."""
+    return (horizon_weights(returns, floor) * returns.mean(0)).sum(0)
+
+
+@torch.no_grad()
+def expansions(
+    model: Dynamics,
+    value: Dynamics,
+    obs: Tensor,
+    policy: Callable[[Tensor], Tensor],
+    horizon: int,
+    gamma: float,
+) -> Tensor:
+    """What each member says a policy is worth at ``obs`` (B, D), for each k: (E, H + 1, B).
+
+    ``policy`` maps observations (E, B, D) to actions (E, B, A). ``model`` has learned the reward
+    of a step; ``value`` is an ensemble of as many members whose "reward" is the return. Every
+    member goes its own way and trusts its own value.
+    """
+    here, rewards, values = obs.expand(model.config.members, *obs.shape), [], []
+    for k in range(horizon + 1):
+        actions = policy(here)
+        values.append(value.predict(here, actions).rewards)
+        if k < horizon:
+            predicted = model.predict(here, actions)
+            rewards.append(predicted.rewards)
+            here = predicted.next_obs
+    return value_expansion(torch.stack(rewards, 1), torch.stack(values, 1), gamma)

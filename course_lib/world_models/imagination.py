@@ -20,11 +20,9 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from course_lib import randomness
 from course_lib.rl.envs import Step
-from course_lib.world_models import sequence
 from course_lib.world_models.frames import FrameReplay, Windows
 from course_lib.world_models.world_model import WorldModel
 
@@ -40,7 +38,6 @@ class Dream:
         horizon: int = 12,
         seed: int = 0,
         temperature: float = 1.0,
-        sample_frame: Callable[..., Tensor] = sequence.sample_frame,
     ):
         """``starts(number, generator)`` gives real windows; dreams begin in their last frames."""
         if horizon < 1:
@@ -50,7 +47,7 @@ class Dream:
         self.num_envs, self.horizon = num_envs, horizon
         self.obs_shape, self.num_actions = model.obs_shape, model.num_actions
         self.num_states = self.action_size = None  # frames and numbered actions
-        self.temperature, self.sample_frame = temperature, sample_frame
+        self.temperature = temperature
         self.generator = randomness.generator(seed, stream=3)
         self._age: int | None = None
 
@@ -79,7 +76,7 @@ class Dream:
             nothing = np.zeros(self.num_envs, bool)
             return Step(self.reset(), np.zeros(self.num_envs, np.float32), *[nothing] * 3)
         predicted = self.model.step(
-            self._memory, self._obs, actions, self.generator, self.temperature, self.sample_frame
+            self._memory, self._obs, actions, self.generator, self.temperature
         )
         self._age += 1
         valid, terminated = self._alive, predicted.terminated & self._alive

@@ -6,13 +6,12 @@ afterwards (Chua et al., arXiv 1805.12114, algorithm 1). Every round starts from
 so little data that costs seconds, and no round inherits the scales or the habits of the last.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
-
+from course_lib import limits
 from course_lib.rl.envs import Envs
+from course_lib.rl.episodes import EpisodeReturns
 from course_lib.world_models import dynamics, planning
 from course_lib.world_models.dynamics import Dynamics
 from course_lib.world_models.experience import Experience, collect, random_policy, transitions
@@ -28,6 +27,9 @@ class Config:
     round_steps: int = 250  # real steps of each: 100 to 1,000
     model: dynamics.Config = field(default_factory=dynamics.Config)
     planner: planning.Config = field(default_factory=planning.Config)
+
+    def __post_init__(self) -> None:
+        limits.check(self, at_least_1="random_steps round_steps", not_negative="rounds")
 
 
 # 1,000 real steps each. CartPole in one environment, Pendulum in two: 400 steps are two episodes.
@@ -45,59 +47,48 @@ PENDULUM = Config(
 
 
 class Run:
-    """What a run has so far: its data, the newest model, and how to plan with it.
+    """All that a training run knows between two rounds: its data, and the newest model.
 
-    The two functions can be replaced, by your own or by a mistake that you want to see fail.
+    Give it to ``train`` again to go on where it stopped.
     """
 
-    def __init__(
-        self,
-        task: Task,
-        config: Config,
-        seed: int = 0,
-        *,
-        gaussian_nll: Callable[..., Tensor] = dynamics.gaussian_nll,
-        elite_update: Callable[..., tuple[Tensor, Tensor]] = planning.elite_update,
-    ):
-        self.task, self.config, self.seed = task, config, seed
-        self.gaussian_nll, self.elite_update = gaussian_nll, elite_update
-        self.data: list[Experience] = []
+    def __init__(self, envs: Envs, task: Task, config: Config, seed: int = 0):
+        self.envs, self.task, self.config, self.seed = envs, task, config, seed
+        self.data: list[Experience] = []  # one part for each finished round, the random one first
         self.model: Dynamics | None = None
 
     def planner(self, num_envs: int, seed: int = 0) -> Planner:
         """A planner on the newest model, for ``num_envs`` environments."""
         if self.model is None:
             raise RuntimeError("no model yet: take one step of train() first")
-        config, update = self.config.planner, self.elite_update
-        return Planner(self.model, self.task, config, num_envs, seed, elite_update=update)
+        return Planner(self.model, self.task, self.config.planner, num_envs, seed)
 
 
-def train(run: Run, envs: Envs) -> Iterator[dict[str, float]]:
+def train(run: Run) -> Iterator[dict[str, float]]:
     """Fill ``run`` in place; yield a dictionary of metrics after each training of the model.
 
     The last training sees all the data. Metrics: ``steps`` (real ones so far), ``return`` (mean
     over episodes that ended in the newest stretch, nan if none did), ``nll`` and ``error`` of the
     dynamics after training, ``promised`` (mean imagined return of the planner's last plans).
     """
-    config = run.config
-    promised = float("nan")
-    for number in range(config.rounds + 1):
-        if number == 0:
+    envs, config = run.envs, run.config
+    while len(run.data) <= config.rounds:
+        seed = run.seed * 1_000 + len(run.data)
+        promised = float("nan")
+        if not run.data:
             policy = random_policy(envs, run.seed, run.task.limit)
-            run.data.append(collect(envs, policy, config.random_steps))
+            newest = collect(envs, policy, config.random_steps)
         else:
-            planner = run.planner(envs.num_envs, run.seed * 1_000 + number)
-            run.data.append(collect(envs, planner, config.round_steps))
+            planner = run.planner(envs.num_envs, seed)
+            newest = collect(envs, planner, config.round_steps)
             promised = float(planner.promised.mean())
-        data = transitions(*run.data)
-        size = data.actions.shape[1]
-        run.model = Dynamics(envs.obs_shape[0], size, config.model, run.seed * 1_000 + number)
-        seed = run.seed * 1_000 + number
-        nll = run.gaussian_nll
-        *_, last = dynamics.train(run.model, data, config.model, seed, gaussian_nll=nll)
+        data = transitions(*run.data, newest)
+        model = Dynamics(envs.obs_shape[0], data.actions.shape[1], config.model, seed)
+        *_, last = dynamics.train(model, data, config.model, seed)
+        run.model, run.data = model, [*run.data, newest]
         yield {
             "steps": float(data.rows),
-            "return": episode_return(run.data[-1]),
+            "return": episode_return(newest),
             "nll": last["nll"],
             "error": last["error"],
             "promised": promised,
@@ -106,9 +97,7 @@ def train(run: Run, envs: Envs) -> Iterator[dict[str, float]]:
 
 def episode_return(data: Experience) -> float:
     """Mean undiscounted return of the episodes that ended within ``data``, nan if none did."""
-    returns, running = [], torch.zeros(data.rewards.shape[1]).numpy()
+    episodes = EpisodeReturns(data.rewards.shape[1], keep=None)
     for rewards, ended, valid in zip(data.rewards, data.ended, data.valid, strict=True):
-        running += rewards * valid
-        returns.extend(running[ended & valid])
-        running[ended] = 0.0
-    return float(sum(returns) / len(returns)) if returns else float("nan")
+        episodes.add(rewards * valid, ended & valid)
+    return episodes.mean

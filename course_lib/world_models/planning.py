@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from course_lib import randomness
+from course_lib import limits, randomness
 from course_lib.world_models.dynamics import Dynamics, disagreement
 
 PROPAGATIONS = ("mean", "ts1", "tsinf")
@@ -98,18 +98,14 @@ class Config:
     pessimism: float = 0.0  # reward lost per unit of disagreement: 0 to 10
 
     def __post_init__(self) -> None:
-        for name in ("horizon", "population", "iterations", "elites"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if self.elites > self.population:
-            raise ValueError(
-                f"elites must be at most population, {self.population}, got {self.elites}"
-            )
-        if self.propagation not in PROPAGATIONS:
-            raise ValueError(f"propagation must be one of {PROPAGATIONS}, got {self.propagation!r}")
-        for name in ("keep", "smooth", "mutate", "gamma"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must lie in [0, 1], got {getattr(self, name)}")
+        most = self.population
+        limits.check(
+            self,
+            ("elites", lambda x: x <= most, f"be at most population, {most}"),
+            ("propagation", lambda x: x in PROPAGATIONS, f"be one of {PROPAGATIONS}"),
+            at_least_1="horizon population iterations elites",
+            fraction="keep smooth mutate gamma",
+        )
 
 
 class Imagined(NamedTuple):
@@ -152,26 +148,26 @@ def imagine(
     the members anew at every step, which takes the ``generator``.
     """
     members, (envs, number, horizon, _) = model.config.members, plans.shape
-    here = obs.repeat_interleave(number, 0).expand(members, -1, -1)  # (E, N * P, D)
-    alive = here.new_ones(members, envs * number)
-    returns, doubts = torch.zeros_like(alive), here.new_zeros(envs * number)
+    states = obs.repeat_interleave(number, 0).expand(members, -1, -1)  # (E, N * P, D)
+    alive = states.new_ones(members, envs * number)
+    returns, doubts = torch.zeros_like(alive), states.new_zeros(envs * number)
     for k in range(horizon):
         actions = plans[:, :, k].flatten(0, 1).expand(members, -1, -1)
-        predicted = model.predict(here, actions)
-        there = predicted.next_obs
-        doubts += alive.mean(0) * config.gamma**k * disagreement(there, model.step_size)
+        predicted = model.predict(states, actions)
+        next_states = predicted.next_obs
+        doubts += alive.mean(0) * config.gamma**k * disagreement(next_states, model.step_size)
         if config.propagation == "mean":
-            there = there.mean(0, keepdim=True).expand_as(there)
+            next_states = next_states.mean(0, keepdim=True).expand_as(next_states)
         elif config.propagation == "ts1":
-            order = torch.rand(there.shape[:2], generator=generator).argsort(0)
-            there = there.gather(0, order[:, :, None].expand_as(there))
+            order = torch.rand(next_states.shape[:2], generator=generator).argsort(0)
+            next_states = next_states.gather(0, order[:, :, None].expand_as(next_states))
         rewards = predicted.rewards
         if task.reward is not None:
-            rewards = task.reward(here, actions, there)
+            rewards = task.reward(states, actions, next_states)
         returns += config.gamma**k * alive * rewards
         if task.ended is not None:
-            alive = alive * ~task.ended(there)
-        here = there
+            alive = alive * ~task.ended(next_states)
+        states = next_states
     return Imagined(returns.mean(0).view(envs, number), doubts.view(envs, number))
 
 
@@ -180,23 +176,12 @@ class Planner:
 
     It remembers its plan between calls, so use a new one for every evaluation. After a reset the
     remembered plan belongs to the old episode: a poor place to begin, from which CEM recovers.
-    ``elite_update`` can be replaced, by your own or by a mistake that you want to see fail.
     """
 
-    def __init__(
-        self,
-        model: Dynamics,
-        task: Task,
-        config: Config,
-        num_envs: int,
-        seed: int = 0,
-        *,
-        elite_update: Callable[..., tuple[Tensor, Tensor]] = elite_update,
-    ):
+    def __init__(self, model: Dynamics, task: Task, config: Config, num_envs: int, seed: int = 0):
         if task.reward is None and not model.config.learn_reward:
             raise ValueError("this task has no reward function, so the model must learn_reward")
         self.model, self.task, self.config = model, task, config
-        self._elite_update = elite_update
         self.generator = randomness.generator(seed)
         size = task.num_actions or task.action_size
         self.empty = 1 / size if task.num_actions else 0.0  # what a step without a plan looks like
@@ -226,7 +211,7 @@ class Planner:
             scores = imagined.returns - config.pessimism * imagined.doubts
             top = scores.argmax(1)
             best, self.promised = plans[rows, top], imagined.returns[rows, top]
-            mean, std = self._elite_update(plans, scores, mean, std, config.elites, config.keep)
+            mean, std = elite_update(plans, scores, mean, std, config.elites, config.keep)
         self.mean, self.best = mean, best
         return best
 

@@ -34,11 +34,11 @@ def block_causal_mask(ended: Tensor, places: int) -> Tensor:
 def event_nll(
     reward_logits: Tensor, end_logits: Tensor, rewards: Tensor, terminated: Tensor, valid: Tensor
 ) -> Tensor:
-    """Mean surprise about reward and end of a step, in nats: a number.
+    """Mean negative log-likelihood of a step's reward and end, in nats: a number.
 
     ``reward_logits`` (B, L, R) scores rewards 0 to R - 1 and ``end_logits`` (B, L) the end, after
     each place. Only the **last** place of a step has read its action, so only it can know: the
-    others are not asked. ``rewards`` (B, T) int64, ``terminated`` (B, T) bool; ``valid`` (B, T)
+    others are left out. ``rewards`` (B, T) int64, ``terminated`` (B, T) bool; ``valid`` (B, T)
     bool is False at steps that count nothing.
     """
     steps = rewards.shape[1]

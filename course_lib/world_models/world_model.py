@@ -15,8 +15,7 @@ dream: they carry a ``Memory`` along, so that each step is read once.
 Symbols: B windows or dreams, T steps, C channels, H by W cells, D width, V codes, R rewards.
 """
 
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -24,28 +23,22 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from course_lib import randomness
+from course_lib import limits, randomness, weights
 from course_lib.lm.gpt import Cache, GPTConfig, Transformer
 from course_lib.rl.networks import seeded
-from course_lib.world_models import sequence
+from course_lib.world_models import heads, sequence
 from course_lib.world_models.frames import FrameReplay, Windows
-from course_lib.world_models.heads import (
-    BernoulliHead,
-    ChanceHead,
-    FrameDecoder,
-    HiddenEvents,
-    PairEvents,
-    image,
-)
+from course_lib.world_models.heads import image
+
+FRAME_HEADS = ("chance", "bernoulli")
+EVENT_HEADS = ("pair", "hidden")
 
 
 @dataclass(frozen=True)
 class Config:
-    """The shape of a world model and how it learns. Works for MinAtar's games."""
+    """The shape of a world model, and what it minimises. Works for MinAtar's games."""
 
     context: int = 16  # steps it can look back on: 8 to 64
     layers: int = 2  # transformer blocks: 1 to 6
@@ -60,6 +53,21 @@ class Config:
     rewards: int = 2  # R: rewards are the whole numbers 0 to R - 1
     kl_coef: float = 0.3  # weight of the chance token's KL: 0.1 to 1
     balance: float = 0.8  # share of it that moves the prior, the rest moves the posterior
+
+    def __post_init__(self) -> None:
+        limits.check(
+            self,
+            ("frame_head", lambda x: x in FRAME_HEADS, f"be one of {FRAME_HEADS}"),
+            ("event_head", lambda x: x in EVENT_HEADS, f"be one of {EVENT_HEADS}"),
+            at_least_1="context codes rewards",
+            fraction="balance",
+        )
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a world model learns."""
+
     batch_size: int = 24  # windows per gradient step: 4 to 64
     learning_rate: float = 5e-3  # AdamW's, after the warm-up: 1e-3 to 5e-3
     final_rate: float = 0.05  # share of it at the end of each call of train
@@ -68,16 +76,7 @@ class Config:
     max_grad_norm: float = 1.0  # longer gradients are shortened to this, part by part
 
     def __post_init__(self) -> None:
-        for name, known in (("frame_head", FRAME_HEADS), ("event_head", EVENT_HEADS)):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
-        for name in ("context", "codes", "rewards", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-
-
-FRAME_HEADS = ("chance", "bernoulli")
-EVENT_HEADS = ("pair", "hidden")
+        limits.check(self, at_least_1="batch_size warmup", above_0="learning_rate max_grad_norm")
 
 
 class Prediction(NamedTuple):
@@ -92,13 +91,13 @@ class Prediction(NamedTuple):
     logits: Tensor  # (B, C, H, W) of the frame that came
 
 
+@dataclass
 class Memory:
     """What the dreams have seen: the transformer's cache, and how to make room in it."""
 
-    def __init__(self, cache: Cache, embedded: Tensor, visible: Tensor):
-        self.cache = cache
-        self.embedded = embedded  # (B, S, D) what the transformer has read, to read it again
-        self.visible = visible  # (B, S) bool: False where a step belongs to another episode
+    cache: Cache
+    embedded: Tensor  # (B, S, D) what the transformer has read, to read it again
+    visible: Tensor  # (B, S) bool: False where a step belongs to another episode
 
 
 class WorldModel(nn.Module):
@@ -119,14 +118,14 @@ class WorldModel(nn.Module):
         shape = GPTConfig(1, c.context, c.layers, c.width, c.heads)  # no vocabulary is needed
         self.transformer = Transformer(shape)
         if c.frame_head == "chance":
-            self.frame_head = ChanceHead(cells, c.width, c.hidden, c.codes, c.balance)
+            self.frame_head = heads.ChanceHead(cells, c.width, c.hidden, c.codes, c.balance)
         else:
-            self.frame_head = BernoulliHead(c.width, c.hidden)
-        self.decoder = FrameDecoder(channels, c.hidden, c.filters)
+            self.frame_head = heads.BernoulliHead(c.width, c.hidden)
+        self.decoder = heads.FrameDecoder(channels, c.hidden, c.filters)
         if c.event_head == "pair":
-            self.events = PairEvents(channels, c.rewards)
+            self.events = heads.PairEvents(channels, c.rewards)
         else:
-            self.events = HiddenEvents(c.width, c.rewards)
+            self.events = heads.HiddenEvents(c.width, c.rewards)
         self.to(memory_format=torch.channels_last)
 
     def num_parameters(self) -> int:
@@ -140,17 +139,13 @@ class WorldModel(nn.Module):
     # --- Learning ------------------------------------------------------------------------------
 
     def loss(
-        self,
-        windows: Windows,
-        generator: torch.Generator,
-        block_causal_mask: Callable[[Tensor, int], Tensor] = sequence.block_causal_mask,
-        event_nll: Callable[..., Tensor] = sequence.event_nll,
+        self, windows: Windows, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Surprise at what really followed each step, in nats per step, and its parts.
+        """Negative log-likelihood of what followed each step, in nats per step, and its parts.
 
-        The two functions can be replaced, by your own or by a mistake that you want to see fail.
+        ``windows`` are (B, T, ...); ``generator`` draws chance tokens from the posterior.
         """
-        mask = block_causal_mask(windows.ended, 1)
+        mask = sequence.block_causal_mask(windows.ended, 1)
         state = self.transformer(self.embed(windows.obs, windows.actions), mask=mask).flatten(0, 1)
         obs, next_obs = image(windows.obs.flatten(0, 1)), image(windows.next_obs.flatten(0, 1))
         orders, kl = self.frame_head.learn(state, obs, next_obs, generator)
@@ -159,7 +154,9 @@ class WorldModel(nn.Module):
         events = self.events(obs, next_obs, state).view(*windows.actions.shape, -1)
         valid = torch.ones_like(windows.terminated)
         rewards = windows.rewards.long()
-        event = event_nll(events[..., :-1], events[..., -1], rewards, windows.terminated, valid)
+        event = sequence.event_nll(
+            events[..., :-1], events[..., -1], rewards, windows.terminated, valid
+        )
         parts = {"frame": frame.detach(), "kl": kl.detach(), "events": event.detach()}
         return frame + self.config.kl_coef * kl + event, parts
 
@@ -199,7 +196,6 @@ class WorldModel(nn.Module):
         actions: Tensor,
         generator: torch.Generator | None = None,
         temperature: float = 1.0,
-        sample_frame: Callable[..., Tensor] = sequence.sample_frame,
     ) -> Prediction:
         """Dream one step of each of B dreams on from ``obs`` (B, C, H, W) by ``actions`` (B,).
 
@@ -210,8 +206,8 @@ class WorldModel(nn.Module):
         state = self._advance(memory, self.embed(obs[:, None], actions[:, None]))
         frames = image(obs)
         draws = torch.rand(len(obs), generator=generator)
-        next_obs, logits, chance = self._next_frame(
-            frames, state, draws, generator, temperature, sample_frame
+        next_obs, logits, chance = self.frame_head.draw(
+            self.decoder, frames, state, draws, generator, temperature
         )
         events = self.events(frames, image(next_obs), state)
         reward_logits, end_logits = events[:, :-1], events[:, -1]
@@ -232,79 +228,51 @@ class WorldModel(nn.Module):
         if memory.cache.length == self.config.context:
             kept = self.config.context // 2
             newer = self._read(memory.embedded[:, -kept:], memory.visible[:, -kept:])
-            memory.cache, memory.embedded, memory.visible = (
-                newer.cache, newer.embedded, newer.visible,
-            )  # fmt: skip
+            memory.cache, memory.embedded = newer.cache, newer.embedded
+            memory.visible = newer.visible
         now = torch.ones(len(embedded), 1, dtype=torch.bool)
         memory.embedded = torch.cat([memory.embedded, embedded], dim=1)
         memory.visible = torch.cat([memory.visible, now], dim=1)
         mask = memory.visible[:, None]
         return self.transformer(embedded, cache=memory.cache, mask=mask)[:, 0]
 
-    def _next_frame(
-        self,
-        frames: Tensor,
-        state: Tensor,
-        draws: Tensor,
-        generator: torch.Generator | None,
-        temperature: float,
-        sample_frame: Callable[..., Tensor],
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        head, logits = self.frame_head, None
-
-        def decode(codes: Tensor) -> Tensor:
-            nonlocal logits
-            orders = head.orders(state, F.one_hot(codes, head.codes).float())
-            logits = self.decoder(frames, orders)
-            return logits
-
-        if isinstance(head, ChanceHead):
-            chance = head.prior(state)
-            return sample_frame(chance, decode, draws, temperature), logits, chance.softmax(-1)
-        logits = self.decoder(frames, head.orders(state))
-        alone = torch.ones(len(frames), 1)
-        if temperature == 0:
-            return (logits > 0).to(torch.uint8), logits, alone
-        coins = torch.rand(logits.shape, generator=generator)
-        return (coins < (logits / temperature).sigmoid()).to(torch.uint8), logits, alone
-
 
 class Run:
-    """What training knows besides its model, kept from one call of ``train`` to the next."""
+    """All that a training run knows besides its model, between two gradient steps.
 
-    def __init__(self, model: WorldModel, seed: int = 0):
-        c = model.config
+    Give one to ``train`` to go on with it, when more frames have come.
+    """
+
+    def __init__(self, model: WorldModel, config: Training, seed: int = 0):
         self.optimizer = torch.optim.AdamW(
-            model.parameters(), c.learning_rate, (0.9, 0.99), 1e-8, c.weight_decay, fused=True
-        )
+            model.parameters(), config.learning_rate, (0.9, 0.99), 1e-8, config.weight_decay,
+            fused=True,
+        )  # fmt: skip
         self.generator = randomness.generator(seed, stream=2)
 
 
 def train(
     model: WorldModel,
     replay: FrameReplay,
+    config: Training,
     steps: int,
     seed: int = 0,
     *,
     run: Run | None = None,
-    block_causal_mask: Callable[[Tensor, int], Tensor] = sequence.block_causal_mask,
-    event_nll: Callable[..., Tensor] = sequence.event_nll,
 ) -> Iterator[dict[str, float]]:
     """Train ``model`` in place on windows of ``replay``; yield a dictionary after each step.
 
-    With ``run`` training goes on from there: more frames have come, the model is kept. The
-    learning rate rises and falls once per call. Metrics: ``updates``, ``loss``, ``frame``, ``kl``
-    and ``events``, in nats per step.
+    With ``run`` training goes on from there. The learning rate rises and falls once per call.
+    Metrics: ``updates``, ``loss``, ``frame``, ``kl`` and ``events``, in nats per step.
     """
-    config = model.config
-    run = run or Run(model, seed)
+    run = run or Run(model, config, seed)
     model.train()
     for update in range(steps):
         falling = 1 - (1 - config.final_rate) * update / steps
         rate = config.learning_rate * min(1.0, (update + 1) / config.warmup) * falling
         run.optimizer.param_groups[0]["lr"] = rate
-        windows = replay.windows(config.batch_size, config.context, run.generator)
-        loss, parts = model.loss(windows, run.generator, block_causal_mask, event_nll)
+        windows = replay.windows(config.batch_size, model.config.context, run.generator)
+        loss, parts = model.loss(windows, run.generator)
         run.optimizer.zero_grad()
         loss.backward()
         # Part by part: early on the decoder's gradient is so long that little of the others' would
@@ -318,22 +286,14 @@ def train(
 
 def save(model: WorldModel, path: Path | str, made_by: str = "") -> None:
     """Write weights, shape and where they come from to one safetensors file."""
-    shape = {"obs_shape": model.obs_shape, "num_actions": model.num_actions}
-    record = {"config": asdict(model.config), **shape, "made_by": made_by}
-    weights = {name: value.contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, path, metadata={"world_model": json.dumps(record)})
+    record = {"config": asdict(model.config), "obs_shape": model.obs_shape}
+    record |= {"num_actions": model.num_actions, "made_by": made_by}
+    weights.save(path, model.state_dict(), "world_model", record)
 
 
 def load(path: Path | str) -> WorldModel:
     """Read a model that ``save`` wrote."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            record = json.loads(file.metadata()["world_model"])
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        model = WorldModel(Config(**record["config"]), record["obs_shape"], record["num_actions"])
-    except (SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"{path} does not hold a model written by `world_model.save`: {error}"
-        ) from error
-    model.load_state_dict(weights)
+    tensors, record = weights.load(path, "world_model")
+    model = WorldModel(Config(**record["config"]), record["obs_shape"], record["num_actions"])
+    model.load_state_dict(tensors)
     return model.eval()

@@ -42,7 +42,7 @@ FORM = (
 )
 
 Lake = tuple[int, ...]  # where the holes are: their states, row * SIZE + column, in order
-Asked = tuple[Lake, int, int]  # a lake, a state and an action: what a prediction is about
+Question = tuple[Lake, int, int]  # a lake, a state and an action: what a prediction is about
 
 
 class Transition(NamedTuple):
@@ -57,7 +57,7 @@ class Transition(NamedTuple):
     end: bool
 
     @property
-    def asked(self) -> "Asked":
+    def question(self) -> Question:
         """What a prediction is given."""
         return self[:3]
 
@@ -106,7 +106,7 @@ def transitions(lake: Lake) -> list[Transition]:
 def truth(lake: Lake, state: int, action: int) -> Transition:
     """What the game does there; ``state`` must be ice."""
     for t in transitions(lake):
-        if t.asked == (lake, state, action):
+        if t.question == (lake, state, action):
             return t
     what = "a hole" if state in lake else "the goal or no place"
     raise ValueError(f"state {state} of this lake is {what}: nobody moves from there")

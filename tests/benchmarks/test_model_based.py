@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.world_models import dyna, mpc
+from benchmarks.world_models import dyna, kept, mpc
 from course_lib.rl import q_learning as tabular
 from course_lib.rl.envs import make
 
@@ -38,16 +38,18 @@ def test_five_torques_reach_the_pendulum():
 
 
 def test_what_was_measured_is_kept(monkeypatch, tmp_path):
-    monkeypatch.setattr(mpc, "ROOT", tmp_path)
+    monkeypatch.setattr(kept, "ROOT", tmp_path)
     calls = []
 
-    def build():
+    def work():
         calls.append(1)
         return [{"return": 1.0, "returns": [1.0]}]
 
+    file = kept.folder("topic", dyna) / "name.json"
     for _ in range(2):
-        assert mpc.kept("name", 3, build) == [{"return": 1.0, "returns": [1.0]}]
+        assert kept.once(file, work) == [{"return": 1.0, "returns": [1.0]}]
     assert calls == [1]
+    assert kept.folder("topic", dyna) == file.parent != kept.folder("topic", mpc)
 
 
 def row(method, name, value, steps=1_000):

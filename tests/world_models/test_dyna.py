@@ -1,4 +1,4 @@
-"""Dyna-Q: imagined updates by hand, Q-learning when it does not plan, the maze of the book."""
+"""Dyna-Q: imagined updates by hand, Q-learning when it does not plan, the book's maze solved."""
 
 import gymnasium
 import numpy as np
@@ -6,7 +6,8 @@ import pytest
 
 from course_lib.rl import q_learning as ql
 from course_lib.world_models import dyna
-from course_lib.world_models.dyna import DYNA_MAZE, Config, Maze, Memory
+from course_lib.world_models.dyna import Config, Memory
+from course_lib.worlds.maze import DYNA_MAZE, Maze
 
 SETTINGS = ql.Config(steps=1_500, gamma=0.95, alpha=0.5, report_every=100)
 
@@ -76,46 +77,6 @@ def test_training_repeats():
         list(dyna.train(q, Maze(DYNA_MAZE), SETTINGS, Config(), seed=1))
         tables.append(q)
     np.testing.assert_array_equal(*tables)
-
-
-def test_your_own_update_is_used():
-    calls = []
-
-    def update(q, model, pairs, alpha, gamma):
-        calls.append((len(pairs), all(pair in model for pair in pairs)))
-        return q
-
-    q = np.zeros((54, 4))
-    list(dyna.train(q, Maze(DYNA_MAZE), SETTINGS, Config(7), 1, dyna_update=update))
-    assert calls == [(7, True)] * SETTINGS.steps
-
-
-# --- the maze ------------------------------------------------------------------------------------
-
-
-def test_the_maze_of_the_book_takes_14_steps():
-    maze = Maze(DYNA_MAZE)
-    transitions = np.zeros((54, 4, 54))
-    rewards = np.zeros((54, 4))
-    for state in range(54):
-        for action in range(4):
-            maze.place = divmod(state, 9)
-            there, rewards[state, action], terminated, _, _ = maze.step(action)
-            transitions[state, action, there] = not terminated
-    model = ql.Model(transitions, rewards, np.eye(54)[18])
-    q = ql.value_iteration(model, 0.95)
-    assert q[18].max() == pytest.approx(0.95**13)
-    assert greedy_steps(q) == 14
-
-
-def test_walls_and_edges_stop_a_move():
-    maze = Maze("S#G")
-    assert maze.reset()[0] == 0
-    for action in range(4):
-        assert maze.step(action) == (0, 0.0, False, False, {})
-    maze = Maze("SG")
-    maze.reset()
-    assert maze.step(1) == (1, 1.0, True, False, {})
 
 
 def test_impossible_settings_are_refused():

@@ -34,7 +34,7 @@ def test_windows_have_exact_shapes_and_kinds():
 
 def test_frames_follow_each_other_and_reset_rows_are_gone():
     replay, recorder = played()
-    assert len(recorder.finished) > 8
+    assert len(recorder.episodes.finished) > 8
     for i, length in enumerate(replay.lengths.tolist()):
         ended = (replay.terminated | replay.truncated)[i, : length - 1]
         follows = same_frame(replay.next_obs[i, : length - 1], replay.obs[i, 1:length])
@@ -46,7 +46,10 @@ def test_frames_follow_each_other_and_reset_rows_are_gone():
 
 def test_rewards_add_up_to_the_returns_of_the_episodes():
     replay, recorder = played()
-    assert float(replay.rewards.sum()) == sum(recorder.finished) + recorder.running.sum()
+    assert (
+        float(replay.rewards.sum())
+        == sum(recorder.episodes.finished) + recorder.episodes.running.sum()
+    )
 
 
 def test_dreams_begin_in_recent_frames_and_near_deaths():

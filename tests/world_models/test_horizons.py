@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from course_lib.rl.returns import n_step_target
-from course_lib.world_models.horizons import horizon_weights, value_expansion, weighted_return
+from course_lib.world_models.dynamics import Config, Dynamics
+from course_lib.world_models.horizons import (
+    expansions,
+    horizon_weights,
+    value_expansion,
+    weighted_return,
+)
 
 
 def test_an_expansion_by_hand():
@@ -41,7 +47,7 @@ def test_weights_are_inverse_variances():
     total = 1 + 1 / 4 + 1 / 16
     torch.testing.assert_close(weights.flatten(), torch.tensor([1, 1 / 4, 1 / 16]) / total)
     expected = (5 * 1 + 5 / 4 + 4 / 16) / total
-    torch.testing.assert_close(weighted_return(returns, weights), torch.tensor([expected]))
+    torch.testing.assert_close(weighted_return(returns, floor=0.0), torch.tensor([expected]))
 
 
 def test_each_start_has_weights_of_its_own_and_agreement_is_no_accident():
@@ -50,3 +56,21 @@ def test_each_start_has_weights_of_its_own_and_agreement_is_no_accident():
     torch.testing.assert_close(weights.sum(0), torch.ones(3))
     certain = horizon_weights(torch.zeros(5, 4, 3))
     torch.testing.assert_close(certain, torch.full((4, 3), 0.25))
+
+
+def test_every_member_goes_its_own_way_and_trusts_its_own_value():
+    config = Config(members=3, hidden=(4,), learn_reward=True)
+    model, value = (Dynamics(2, 1, config, seed) for seed in (0, 1))
+    obs = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+
+    def policy(obs):
+        return obs[..., :1]
+
+    found = expansions(model, value, obs, policy, horizon=2, gamma=0.5)
+    assert found.shape == (3, 3, 5)
+    here, collected = obs.expand(3, -1, -1), 0.0
+    for k in range(3):
+        expected = collected + 0.5**k * value.predict(here, policy(here)).rewards
+        torch.testing.assert_close(found[:, k], expected)
+        step = model.predict(here, policy(here))
+        collected, here = collected + 0.5**k * step.rewards, step.next_obs

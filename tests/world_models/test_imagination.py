@@ -1,5 +1,6 @@
 """A dream keeps the contract of `rl.envs`, and policies learn in it."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -9,13 +10,13 @@ import torch
 from course_lib.rl import ppo, returns
 from course_lib.rl.agent import Agent
 from course_lib.rl.envs import make
-from course_lib.rl.rollout import Collector
+from course_lib.rl.rollout import Collector, Rollout
 from course_lib.world_models import dreamer
 from course_lib.world_models.imagination import Dream, from_replay
 from course_lib.world_models.returns import continue_weights
 from course_lib.world_models.world_model import WorldModel
 from tests.world_models.test_frames import SHAPE, played
-from tests.world_models.test_world_model import SMALL
+from tests.world_models.test_world_model import SMALL, TRAINING
 
 
 def dream(num_envs: int = 32, horizon: int = 5, seed: int = 0) -> Dream:
@@ -67,10 +68,19 @@ def test_the_advantages_of_dreams_are_those_of_gae():
     rewards, values, following = torch.rand(3, 6, 8, generator=generator)
     terminated = torch.rand(6, 8, generator=generator) < 0.2
     truncated = torch.zeros_like(terminated)
-    args = (rewards, values, following, terminated, truncated, 0.97, 0.95)
     # gae assumes that a row's successor has the next row's value; so must the test
     following[:-1] = values[1:]
-    assert torch.allclose(dreamer.dream_advantages(*args), returns.gae(*args), atol=1e-5)
+    names = torch.arange(48).view(6, 8)  # of the rows, to tell which were kept
+    rollout = Rollout(
+        names, names, names, values, following, rewards, terminated, truncated, ~truncated
+    )
+    batch = dreamer.dream_batch(rollout, replace(dreamer.POLICY, gamma=0.97, lam=0.95))
+    expected = returns.gae(rewards, values, following, terminated, truncated, 0.97, 0.95)
+    assert torch.allclose(batch.advantages, expected.flatten()[batch.obs], atol=1e-5)
+    assert torch.allclose(batch.targets, batch.advantages + batch.values)
+    alive = torch.cat([torch.ones(1, 8).bool(), (~terminated).cumprod(0)[:-1].bool()])
+    alive[-1] = False  # the reset row
+    assert batch.obs.tolist() == names[alive].tolist()
 
 
 def test_ppo_learns_in_a_dream_without_any_change():
@@ -87,6 +97,7 @@ TINY = dreamer.Config(
     model_steps=(4, 3),
     updates=(2, 1),
     model=SMALL,
+    training=TRAINING,
     policy=replace(dreamer.POLICY, num_envs=16, minibatch_size=64),
 )
 
@@ -95,7 +106,8 @@ def test_the_loop_plays_learns_and_dreams_in_turn_and_repeats_with_its_seed():
     runs = []
     for _ in range(2):
         run = dreamer.Run(make("MinAtar/Breakout", 4, 7), TINY, 7)
-        runs.append(list(dreamer.train(run, TINY, 7)))
+        runs.append(list(dreamer.train(run)))
+        assert list(dreamer.train(run)) == [], "all rounds are finished"
         assert run.frames == 180 and len(run.replay) <= 180
     kinds = ["dreamed" if "dreamed" in row else "model" for row in runs[0]]
     assert kinds == ["model"] * 4 + ["dreamed"] * 2 + ["model"] * 3 + ["dreamed"]
@@ -110,43 +122,26 @@ def test_the_policys_rate_falls_in_the_last_round_alone(monkeypatch):
     config = replace(TINY, updates=(3, 4))
     shares = [dreamer.learning_rate(config, i) / config.policy.learning_rate for i in range(7)]
     assert shares == [1, 1, 1, 1, 0.75, 0.5, 0.25]
-    seen, epoch = [], ppo._epoch
+    rates, update = [], ppo.update
 
     def watched(agent, run, *args):
-        seen.append(run.optimizer.param_groups[0]["lr"])
-        return epoch(agent, run, *args)
+        rates.append(run.optimizer.param_groups[0]["lr"])
+        return update(agent, run, *args)
 
-    monkeypatch.setattr(ppo, "_epoch", watched)
+    monkeypatch.setattr(ppo, "update", watched)
     agent = Agent(make("MinAtar/Breakout", 1), TINY.policy.agent)
     short = replace(TINY, updates=(1, 2), horizon=2, policy=replace(TINY.policy, epochs=1))
     list(dreamer.learn_in(dream(32, 2), agent, short))
-    assert np.allclose(seen, [1e-3, 1e-3, 5e-4])
+    assert np.allclose(rates, [1e-3, 1e-3, 5e-4])
 
 
-def test_own_functions_are_really_used():
-    calls = dict.fromkeys(("mask", "nll", "frame", "returns"), 0)
-
-    def counted(name, function):
-        def call(*args, **kwargs):
-            calls[name] += 1
-            return function(*args, **kwargs)
-
-        return call
-
-    from course_lib.world_models import returns, sequence
-
-    config = replace(TINY, frames=(120,), model_steps=(2,), updates=(1,))
-    run = dreamer.Run(make("MinAtar/Breakout", 4, 7), config, 7)
-    list(
-        dreamer.train(
-            run, config, 7,
-            block_causal_mask=counted("mask", sequence.block_causal_mask),
-            event_nll=counted("nll", sequence.event_nll),
-            sample_frame=counted("frame", sequence.sample_frame),
-            dream_returns=counted("returns", returns.dream_returns),
-        )
-    )  # fmt: skip
-    assert calls == {"mask": 2, "nll": 2, "frame": 12, "returns": 1}
+def test_a_round_that_was_interrupted_begins_anew_without_playing_again():
+    run = dreamer.Run(make("MinAtar/Breakout", 4, 7), TINY, 7)
+    for _ in itertools.islice(dreamer.train(run), 5):
+        pass
+    rows = list(dreamer.train(run))
+    assert run.frames == 180 and run.rounds == 2
+    assert ["dreamed" in row for row in rows] == [False] * 4 + [True] * 2 + [False] * 3
 
 
 def test_wrong_settings_are_sentences():

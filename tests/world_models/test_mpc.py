@@ -21,8 +21,8 @@ TINY = mpc.Config(
 
 
 def test_the_budget_is_kept_and_the_model_sees_all_of_it():
-    run = mpc.Run(planning.CARTPOLE, TINY, seed=0)
-    rows = list(mpc.train(run, make("CartPole-v1", 3, 0)))
+    run = mpc.Run(make("CartPole-v1", 3, 0), planning.CARTPOLE, TINY, seed=0)
+    rows = list(mpc.train(run))
     assert [row["steps"] for row in rows] == [30, 50, 70]
     assert sum(part.valid.sum() for part in run.data) == 70
     assert math.isnan(rows[0]["promised"])
@@ -34,8 +34,8 @@ def test_the_budget_is_kept_and_the_model_sees_all_of_it():
 def test_it_repeats():
     models = []
     for _ in range(2):
-        run = mpc.Run(planning.PENDULUM, TINY, seed=7)
-        list(mpc.train(run, make("Pendulum-v1", 2, 7)))
+        run = mpc.Run(make("Pendulum-v1", 2, 7), planning.PENDULUM, TINY, seed=7)
+        list(mpc.train(run))
         models.append(run.model)
     for a, b in zip(*(model.parameters() for model in models), strict=True):
         assert a.equal(b)
@@ -43,7 +43,20 @@ def test_it_repeats():
 
 def test_no_planner_before_there_is_a_model():
     with pytest.raises(RuntimeError, match="no model yet"):
-        mpc.Run(planning.CARTPOLE, TINY).planner(1)
+        mpc.Run(make("CartPole-v1", 1), planning.CARTPOLE, TINY).planner(1)
+
+
+def test_a_run_goes_on_where_it_stopped():
+    def run():
+        return mpc.Run(make("CartPole-v1", 1, 7), planning.CARTPOLE, TINY, seed=7)
+
+    whole, stopped = run(), run()
+    expected = list(mpc.train(whole))
+    found = [next(mpc.train(stopped)), *mpc.train(stopped)]
+    assert [(row["steps"], row["nll"]) for row in found] == [
+        (row["steps"], row["nll"]) for row in expected
+    ]
+    assert list(mpc.train(stopped)) == []
 
 
 def test_returns_of_whole_episodes_only():
@@ -61,7 +74,7 @@ def test_returns_of_whole_episodes_only():
 
 def test_a_pole_balances_after_400_real_steps():
     config = replace(mpc.CARTPOLE, random_steps=400, rounds=0)
-    run = mpc.Run(planning.CARTPOLE, config, seed=0)
-    list(mpc.train(run, make("CartPole-v1", 4, 0)))
+    run = mpc.Run(make("CartPole-v1", 4, 0), planning.CARTPOLE, config, seed=0)
+    list(mpc.train(run))
     returns = evaluate(run.planner(3, 0), make("CartPole-v1", 3, 1), 3)
     assert returns.mean() > 100  # random actions: about 22

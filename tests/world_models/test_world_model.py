@@ -9,10 +9,11 @@ import torch
 
 from course_lib.world_models import world_model
 from course_lib.world_models.frames import Windows
-from course_lib.world_models.world_model import Config, WorldModel
+from course_lib.world_models.world_model import Config, Training, WorldModel
 from tests.world_models.test_frames import SHAPE, played
 
-SMALL = Config(width=32, encoder=32, hidden=32, filters=8, batch_size=8)
+SMALL = Config(width=32, encoder=32, hidden=32, filters=8)
+TRAINING = Training(batch_size=8)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -117,11 +118,12 @@ def test_temperature_0_needs_no_chance():
 
 @pytest.mark.parametrize("frame_head", world_model.FRAME_HEADS)
 def test_learning_lowers_the_loss_and_repeats_with_its_seed(frame_head):
-    replay, config = played()[0], replace(SMALL, frame_head=frame_head, learning_rate=1e-2)
+    replay, training = played()[0], replace(TRAINING, learning_rate=1e-2)
     curves = []
     for _ in range(2):
-        model = WorldModel(config, SHAPE, 3, seed=5)
-        curves.append([row["loss"] for row in world_model.train(model, replay, 100, seed=5)])
+        model = WorldModel(replace(SMALL, frame_head=frame_head), SHAPE, 3, seed=5)
+        rows = world_model.train(model, replay, training, 100, seed=5)
+        curves.append([row["loss"] for row in rows])
     assert curves[0] == curves[1]
     assert np.mean(curves[0][-5:]) < 0.6 * np.mean(curves[0][:5])
 
@@ -129,9 +131,9 @@ def test_learning_lowers_the_loss_and_repeats_with_its_seed(frame_head):
 def test_training_goes_on_where_it_stopped():
     replay = played()[0]
     model = WorldModel(SMALL, SHAPE, 3)
-    run = world_model.Run(model, 0)
-    first = list(world_model.train(model, replay, 5, run=run))
-    list(world_model.train(model, replay, 4, run=run))
+    run = world_model.Run(model, TRAINING, 0)
+    first = list(world_model.train(model, replay, TRAINING, 5, run=run))
+    list(world_model.train(model, replay, TRAINING, 4, run=run))
     assert [row["updates"] for row in first] == [1, 2, 3, 4, 5]
     assert {int(state["step"]) for state in run.optimizer.state.values()} == {9}
 
@@ -170,7 +172,7 @@ def test_a_saved_model_dreams_the_same(tmp_path):
     one, two = (m.step(m.start(*args), *now, generator()) for m in (model, again))
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
     (tmp_path / "other").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match="does not hold a model"):
+    with pytest.raises(ValueError, match="holds no weights of the kind 'world_model'"):
         world_model.load(tmp_path / "other")
 
 

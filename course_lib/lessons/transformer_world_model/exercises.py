@@ -57,73 +57,41 @@ def _mask_cases(rng: np.random.Generator) -> list[Case]:
     return [*hand, Case("three random windows", args, torch.tensor(expected))]
 
 
-def _mask(ended: Tensor, places: int, looks, late: int = 1) -> Tensor:
-    """A mask by ``looks(query's step, key's step, same episode, query, key)``, to be put wrong."""
-    episode = ended.long().cumsum(1) - late * ended.long()
-    same = (episode[:, :, None] == episode[:, None, :]).repeat_interleave(places, 1)
-    same = same.repeat_interleave(places, 2)
-    place = torch.arange(same.shape[1])
-    step = place // places
-    return looks(step[:, None], step, same, place[:, None], place)
-
-
 block_causal_mask = Exercise(
     reference=sequence.block_causal_mask,
     cases=_mask_cases,
-    mistakes=(
-        Mistake(
-            "causal by place",
-            lambda ended, places: _mask(ended, places, lambda t, s, same, q, k: same & (k <= q)),
-            "Your mask is that of text: each place sees the places before it. All places of one "
-            "step are known at once here, so a place may see the whole of its own block. Compare "
-            "*steps*, `place // places`, not places.",
-        ),
-        Mistake(
-            "sees the future",
-            lambda ended, places: _mask(ended, places, lambda t, s, same, q, k: same),
-            "A step sees the steps after it. The model would copy the answer from the future, "
-            "and in the dream there is none: keep only `key's step <= query's step`.",
-        ),
-        Mistake(
-            "ignores ends",
-            lambda ended, places: _mask(
-                ended, places, lambda t, s, same, q, k: (s <= t).expand_as(same).clone()
-            ),
-            "Your steps look back across the end of an episode. The board was set up anew there, "
-            "so what came before says nothing: compare episodes as well.",
-        ),
-        Mistake(
-            "the end moved out",
-            lambda ended, places: _mask(
-                ended, places, lambda t, s, same, q, k: same & (s <= t), late=0
-            ),
-            "You put the ending step into the *next* episode. It is the last of its own, and its "
-            "frame depends on those before: count only the ends before a step, "
-            "`ended.cumsum(1) - ended`.",
-        ),
-        Mistake(
-            "sees only itself",
-            lambda ended, places: _mask(ended, places, lambda t, s, same, q, k: same & (s == t)),
-            "Each step sees its own frame alone. From one frame nobody can tell where the ball "
-            "is going: let it see the earlier ones, too.",
-        ),
-        Mistake(
-            "not itself",
-            lambda ended, places: _mask(ended, places, lambda t, s, same, q, k: same & (s < t)),
-            "A step does not see itself: `<=`, not `<`. The present frame and action matter most.",
-        ),
-        Mistake(
-            "keys and queries exchanged",
-            lambda ended, places: _mask(ended, places, lambda t, s, same, q, k: same & (s >= t)),
-            "Your mask is mirrored: the past sees the future. Rows are queries, columns are keys.",
-        ),
-        Mistake(
-            "True where forbidden",
-            lambda ended, places: ~_mask(ended, places, lambda t, s, same, q, k: same & (s <= t)),
-            "Your mask is True where looking is forbidden. Here, as everywhere in the library, a "
-            "mask is named for what it keeps: True where the query may look.",
-        ),
-    ),
+    edits="""
+    causal by place: `.repeat_interleave(places, 2)` becomes `.repeat_interleave(places,
+      2).tril()`. Your mask is that of text: each place sees the places before it. All places of one
+      step are known at once here, so a place may see the whole of its own block. Compare *steps*,
+      `place // places`, not places.
+
+    sees the future: `earlier & (` becomes `(`. A step sees the steps after it. The model would
+      copy the answer from the future, and in the dream there is none: keep only `key's step <=
+      query's step`.
+
+    ignores ends: `earlier & (episode[:, :, None] == episode[:, None, :])` becomes
+      `earlier.expand(len(ended), -1, -1)`. Your steps look back across the end of an episode. The
+      board was set up anew there, so what came before says nothing: compare episodes as well.
+
+    the end moved out: ` - ended.long()` goes. You put the ending step into the *next* episode. It
+      is the last of its own, and its frame depends on those before: count only the ends before a
+      step, `ended.cumsum(1) - ended`.
+
+    sees only itself: `step[:, None] >= step` becomes `step[:, None] == step`. Each step sees its
+      own frame alone. From one frame nobody can tell where the ball is going: let it see the
+      earlier ones, too.
+
+    not itself: `step[:, None] >= step` becomes `step[:, None] > step`. A step does not see
+      itself: `<=`, not `<`. The present frame and action matter most.
+
+    keys and queries exchanged: `step[:, None] >= step` becomes `step[:, None] <= step`. Your mask
+      is mirrored: the past sees the future. Rows are queries, columns are keys.
+
+    True where forbidden: `return allowed` becomes `return ~allowed`. Your mask is True where
+      looking is forbidden. Here, as everywhere in the library, a mask is named for what it keeps:
+      True where the query may look.
+    """,
     hints=(
         "Number the episodes: `ended.long().cumsum(1) - ended.long()` counts the ends before each "
         "step. Two steps belong together where their numbers agree.",
@@ -178,128 +146,46 @@ def _event_cases(rng: np.random.Generator) -> list[Case]:
     return [*hand, Case("two random windows", args, _float(total / valid.sum()), atol=1e-5)]
 
 
-def _events(
-    logits: Tensor,
-    ends: Tensor,
-    rewards: Tensor,
-    terminated: Tensor,
-    valid: Tensor,
-    place: int = -1,
-    turned: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Both surprises, and what is kept, (B, T); read at ``place`` of each step."""
-    steps = rewards.shape[1]
-    logits, ends = (x.unflatten(1, (steps, -1))[:, :, place] for x in (logits, ends))
-    truth = (terminated ^ turned).to(ends.dtype)
-    reward = F.cross_entropy(logits.transpose(1, 2), rewards, reduction="none")
-    end = F.binary_cross_entropy_with_logits(ends, truth, reduction="none")
-    return reward, end, valid.to(ends.dtype)
-
-
-def _mean_of(total: Tensor, kept: Tensor) -> Tensor:
-    return (total * kept).sum() / kept.sum()
-
-
-def _read_at(place: int, turned: bool = False):
-    def read(*args: Tensor) -> Tensor:
-        reward, end, kept = _events(*args, place=place, turned=turned)
-        return _mean_of(reward + end, kept)
-
-    return read
-
-
-def _shifted(by: int):
-    """Outputs of step t compared with what happened at step t + ``by``."""
-
-    def shifted(logits, ends, rewards, terminated, valid):
-        steps = rewards.shape[1]
-        logits, ends = (x.unflatten(1, (steps, -1))[:, :, -1] for x in (logits, ends))
-        early, late = slice(None, -1), slice(1, None)
-        seen, told = (early, late) if by == 1 else (late, early)
-        columns = (rewards[:, told], terminated[:, told], valid[:, told])
-        return _read_at(-1)(logits[:, seen], ends[:, seen], *columns)
-
-    return shifted
-
-
-def _events_everywhere(*args: Tensor) -> Tensor:
-    reward, end, _ = _events(*args)
-    return (reward + end).mean()
-
-
-def _events_over_all(*args: Tensor) -> Tensor:
-    reward, end, kept = _events(*args)
-    return ((reward + end) * kept).mean()
-
-
-def _events_summed(*args: Tensor) -> Tensor:
-    reward, end, kept = _events(*args)
-    return ((reward + end) * kept).sum()
-
-
-def _events_averaged(*args: Tensor) -> Tensor:
-    reward, end, kept = _events(*args)
-    return _mean_of((reward + end) / 2, kept)
-
-
 event_nll = Exercise(
     reference=sequence.event_nll,
     cases=_event_cases,
-    mistakes=(
-        Mistake(
-            "at the first place",
-            _read_at(0),
-            "You read the first place of each step. It has not seen the action yet, and without "
-            "it nobody knows whether the paddle will be there: read the *last* place.",
-        ),
-        Mistake(
-            "before the action",
-            _read_at(-2),
-            "You read the last token of the frame, the place before the action. Which reward "
-            "comes depends on what is done: read one place further.",
-        ),
-        Mistake(
-            "one step ahead",
-            _shifted(1),
-            "You compared the outputs of step t with the reward and end of step t + 1. Rewards "
-            "here belong to the step that earned them, so nothing is shifted.",
-        ),
-        Mistake(
-            "one step behind",
-            _shifted(-1),
-            "You compared the outputs of step t with the reward and end of step t - 1, which the "
-            "model may have seen already. Nothing is shifted here.",
-        ),
-        Mistake(
-            "counts every step",
-            _events_everywhere,
-            "`valid` changes nothing in your version. A reset between two episodes has no action, "
-            "no reward and no end: leave it out.",
-        ),
-        Mistake(
-            "divides by all steps",
-            _events_over_all,
-            "You left the invalid steps out of the sum, but still divide by their number. Divide "
-            "by the number of valid steps.",
-        ),
-        Mistake(
-            "sums up",
-            _events_summed,
-            "You summed over all steps. Then a longer window has a larger loss and a larger "
-            "step: take the mean over the valid ones.",
-        ),
-        Mistake(
-            "learns who survives",
-            _read_at(-1, turned=True),
-            "Your end head learns the opposite: the logit is that of *ending*, so its target is "
-            "`terminated`, not `1 - terminated`.",
-        ),
-        Mistake(
-            "half of both",
-            _events_averaged,
-            "You averaged the two surprises. A step's surprise about two things is their *sum*.",
-        ),
-    ),
+    edits="""
+    at the first place: `slice(places - 1, None, places)` becomes `slice(0, None, places)`. You
+      read the first place of each step. It has not seen the action yet, and without it nobody knows
+      whether the paddle will be there: read the *last* place.
+
+    before the action: `slice(places - 1, None, places)` becomes `slice(places - 2, None,
+      places)`. You read the last token of the frame, the place before the action. Which reward
+      comes depends on what is done: read one place further.
+
+    one step ahead: `reward_logits[:, of_action]` becomes `reward_logits[:, of_action][:, :-1]`,
+      `end_logits[:, of_action]` becomes `end_logits[:, of_action][:, :-1]`, `by_class, rewards`
+      becomes `by_class, rewards[:, 1:]`, `terminated.to` becomes `terminated[:, 1:].to`, `valid.to`
+      becomes `valid[:, 1:].to`. You compared the outputs of step t with the reward and end of step
+      t + 1. Rewards here belong to the step that earned them, so nothing is shifted.
+
+    one step behind: `reward_logits[:, of_action]` becomes `reward_logits[:, of_action][:, 1:]`,
+      `end_logits[:, of_action]` becomes `end_logits[:, of_action][:, 1:]`, `by_class, rewards`
+      becomes `by_class, rewards[:, :-1]`, `terminated.to` becomes `terminated[:, :-1].to`,
+      `valid.to` becomes `valid[:, :-1].to`. You compared the outputs of step t with the reward and
+      end of step t - 1, which the model may have seen already. Nothing is shifted here.
+
+    counts every step: `valid.to(reward.dtype)` becomes `torch.ones_like(reward)`. `valid` changes
+      nothing in your version. A reset between two episodes has no action, no reward and no end:
+      leave it out.
+
+    divides by all steps: `kept.sum().clamp(min=1)` becomes `kept.numel()`. You left the invalid
+      steps out of the sum, but still divide by their number. Divide by the number of valid steps.
+
+    sums up: ` / kept.sum().clamp(min=1)` goes. You summed over all steps. Then a longer window
+      has a larger loss and a larger step: take the mean over the valid ones.
+
+    learns who survives: `terminated.to` becomes `(~terminated).to`. Your end head learns the
+      opposite: the logit is that of *ending*, so its target is `terminated`, not `1 - terminated`.
+
+    half of both: `(reward + end) * kept` becomes `(reward + end) / 2 * kept`. You averaged the
+      two surprises. A step's surprise about two things is their *sum*.
+    """,
     hints=(
         "With K places a step, the action of step t stands at place K * t + K - 1. "
         "`K = reward_logits.shape[1] // rewards.shape[1]`, then slice: `[:, K - 1 :: K]`.",
@@ -367,101 +253,61 @@ def _sample_cases(rng: np.random.Generator) -> list[Case]:
     return [*hand, Case("eight random states", args, torch.tensor(expected))]
 
 
-def _drawn(logits: Tensor, draws: Tensor, heat: float, more: int = 0) -> Tensor:
-    """The token that each draw falls on."""
-    if heat == 0:
-        return logits.argmax(-1)
-    cumulative = (logits / heat).softmax(-1).cumsum(-1)
-    return ((cumulative <= draws[:, None]).sum(-1) + more).clamp(0, logits.shape[-1] - 1)
-
-
-def _cells(tokens: Tensor, decode) -> Tensor:
-    return (decode(tokens) > 0).to(torch.uint8)
-
-
-def _chances(logits: Tensor, heat: float) -> Tensor:
-    if heat == 0:
-        return F.one_hot(logits.argmax(-1), logits.shape[-1]).float()
-    return (logits / heat).softmax(-1)
-
-
-def _mixed(logits: Tensor, decode, heat: float, of) -> Tensor:
+def _mixture(logits, decode, draws, temperature=1.0, of=None) -> Tensor:
     """The mean over all futures of ``of(cell logits)``, (B, C, H, W)."""
-    every = of(decode(torch.arange(logits.shape[-1])))
-    return torch.einsum("bv,vchw->bchw", _chances(logits, heat), every)
-
-
-def _zero_divides(logits: Tensor, decode, draws: Tensor, temperature: float) -> Tensor:
-    tokens = ((logits / temperature).softmax(-1).cumsum(-1) <= draws[:, None]).sum(-1)
-    return _cells(tokens.clamp(max=logits.shape[-1] - 1), decode)
+    if temperature == 0:
+        chances = F.one_hot(logits.argmax(-1), logits.shape[-1]).float()
+    else:
+        chances = (logits / temperature).softmax(-1)
+    return torch.einsum("bv,vchw->bchw", chances, of(decode(torch.arange(logits.shape[-1]))))
 
 
 sample_frame = Exercise(
     reference=sequence.sample_frame,
     cases=_sample_cases,
+    edits="""
+    always the likeliest: `temperature == 0` becomes `True`. Your version takes the likeliest
+      future every time, so nothing rare ever happens in the dream. Use the draw: only at
+      temperature 0 the likeliest wins.
+
+    forgets the temperature: `(chance_logits / temperature)` becomes `chance_logits`. The
+      temperature changes nothing in your version. Divide the logits by it.
+
+    temperature multiplies: `chance_logits / temperature` becomes `chance_logits * temperature`.
+      You multiplied the logits by the temperature. A *high* temperature makes the tokens more
+      alike: divide.
+
+    divides by zero: `temperature == 0` becomes `False`. At temperature 0 your version divides by
+      zero, and the token that comes out means nothing. Take the likeliest token then.
+
+    one token too far: `.sum(-1)` becomes `.sum(-1) + 1`. Your token is one too high. If the first
+      cumulative probability already exceeds the draw, no token has been passed, and that is token
+      0.
+
+    returns logits: `(decode(tokens) > 0).to(torch.uint8)` becomes `decode(tokens)`. You returned
+      the decoder's logits. A frame is 1 where the logit is above 0, else 0, as uint8.
+    """,
     mistakes=(
         Mistake(
             "averages the futures",
-            lambda logits, decode, draws, heat: (
-                _mixed(logits, decode, heat, torch.sigmoid) > 0.5
-            ).to(torch.uint8),
+            lambda *args: (_mixture(*args, of=torch.sigmoid) > 0.5).to(torch.uint8),
             "You averaged all futures and kept the cells above one half. Of a ball that goes left "
             "or right nothing is left then: draw *one* token, and decode that.",
         ),
         Mistake(
             "averages the logits",
-            lambda logits, decode, draws, heat: (_mixed(logits, decode, heat, lambda x: x) > 0).to(
-                torch.uint8
-            ),
+            lambda *args: (_mixture(*args, of=lambda x: x) > 0).to(torch.uint8),
             "You mixed the logits of all futures. The mixture is the logit of no future at all: "
             "draw *one* token, and decode that.",
         ),
         Mistake(
             "decides cell by cell",
-            lambda logits, decode, draws, heat: (
-                _mixed(logits, decode, heat, torch.sigmoid) > draws[:, None, None, None]
+            lambda logits, decode, draws, temperature=1.0: (
+                _mixture(logits, decode, draws, temperature, torch.sigmoid)
+                > draws[:, None, None, None]
             ).to(torch.uint8),
             "You compared each cell's own probability with the draw. Cells that belong to "
             "different futures can come on together: half-balls. One token decides for all cells.",
-        ),
-        Mistake(
-            "always the likeliest",
-            lambda logits, decode, draws, heat: _cells(logits.argmax(-1), decode),
-            "Your version takes the likeliest future every time, so nothing rare ever happens in "
-            "the dream. Use the draw: only at temperature 0 the likeliest wins.",
-        ),
-        Mistake(
-            "forgets the temperature",
-            lambda logits, decode, draws, heat: _cells(
-                _drawn(logits, draws, 1.0 if heat else 0.0), decode
-            ),
-            "The temperature changes nothing in your version. Divide the logits by it.",
-        ),
-        Mistake(
-            "temperature multiplies",
-            lambda logits, decode, draws, heat: _cells(
-                _drawn(logits, draws, 1 / heat if heat else 0.0), decode
-            ),
-            "You multiplied the logits by the temperature. A *high* temperature makes the tokens "
-            "more alike: divide.",
-        ),
-        Mistake(
-            "divides by zero",
-            _zero_divides,
-            "At temperature 0 your version divides by zero, and the token that comes out means "
-            "nothing. Take the likeliest token then.",
-        ),
-        Mistake(
-            "one token too far",
-            lambda logits, decode, draws, heat: _cells(_drawn(logits, draws, heat, more=1), decode),
-            "Your token is one too high. If the first cumulative probability already exceeds the "
-            "draw, no token has been passed, and that is token 0.",
-        ),
-        Mistake(
-            "returns logits",
-            lambda logits, decode, draws, heat: decode(_drawn(logits, draws, heat)),
-            "You returned the decoder's logits. A frame is 1 where the logit is above 0, else 0, "
-            "as uint8.",
         ),
     ),
     hints=(
@@ -513,95 +359,42 @@ def _return_cases(rng: np.random.Generator) -> list[Case]:
     return [*hand, Case("three random dreams", args, _float(expected), atol=1e-5)]
 
 
-def _backwards(rewards, next_values, continues, start, step) -> Tensor:
-    """Any recursion from the last row to the first, to be put wrong."""
-    found, following = torch.empty_like(rewards), start
-    for t in reversed(range(len(rewards))):
-        following = step(rewards[t], next_values[t], continues[t], following)
-        found[t] = following
-    return found
-
-
-def _return(change=lambda r, v, c: (r, v, c), start=None, exchanged=False, step=None):
-    """The right recursion with one thing changed."""
-
-    def wrong(rewards, next_values, continues, gamma, lam):
-        rewards, next_values, continues = change(rewards, next_values, continues)
-        if exchanged:
-            lam = 1 - lam
-        usual = lambda r, v, c, f: r + gamma * c * ((1 - lam) * v + lam * f)  # noqa: E731
-        rule = usual if step is None else step(gamma, lam)
-        first = next_values[-1] if start is None else torch.zeros_like(next_values[-1])
-        return _backwards(rewards, next_values, continues, first, rule)
-
-    return wrong
-
-
-def _before(x: Tensor) -> Tensor:
-    return torch.cat([torch.ones_like(x[:1]), x[:-1]])
-
-
 dream_returns = Exercise(
     reference=returns.dream_returns,
     cases=_return_cases,
-    mistakes=(
-        Mistake(
-            "ends on nothing",
-            _return(start="zero"),
-            "Your last return ends on 0 instead of the last value. The dream stops at its horizon, "
-            "the game would not: start the recursion with `next_values[-1]`.",
-        ),
-        Mistake(
-            "lives for ever",
-            _return(lambda r, v, c: (r, v, torch.ones_like(c))),
-            "`continues` changes nothing in your version. A step that probably ends the episode "
-            "has little future: multiply what lies ahead by it.",
-        ),
-        Mistake(
-            "the step before decides",
-            _return(lambda r, v, c: (r, v, _before(c))),
-            "You used the continue probability of the step before. Whether there is a state after "
-            "step t is what `continues[t]` says.",
-        ),
-        Mistake(
-            "takes the reward away, too",
-            _return(
-                step=lambda gamma, lam: (
-                    lambda r, v, c, f: c * (r + gamma * ((1 - lam) * v + lam * f))
-                )
-            ),
-            "You multiplied the reward by the continue probability as well. The reward of a step "
-            "is earned even if it is the last: only what lies *ahead* may not come.",
-        ),
-        Mistake(
-            "discounts the reward",
-            _return(
-                step=lambda gamma, lam: (
-                    lambda r, v, c, f: gamma * (r + c * ((1 - lam) * v + lam * f))
-                )
-            ),
-            "You discounted the reward of the step itself. It comes at once: gamma belongs to what "
-            "lies ahead.",
-        ),
-        Mistake(
-            "lam the wrong way round",
-            _return(exchanged=True),
-            "`lam` and `1 - lam` are exchanged: lam 0 must give the one-step target, which trusts "
-            "the next value alone.",
-        ),
-        Mistake(
-            "value of the state after",
-            _return(lambda r, v, c: (r, torch.cat([v[1:], v[-1:]]), c)),
-            "You took the value one row too late. `next_values[t]` already is the value of the "
-            "state that step t led to.",
-        ),
-        Mistake(
-            "values inside the chain left out",
-            _return(step=lambda gamma, lam: lambda r, v, c, f: r + gamma * c * lam * f),
-            "The values on the way are missing: a share of `1 - lam` of each step's future is "
-            "`next_values[t]`.",
-        ),
-    ),
+    edits="""
+    ends on nothing: `following = next_values[-1]` becomes `following =
+      torch.zeros_like(next_values[-1])`. Your last return ends on 0 instead of the last value. The
+      dream stops at its horizon, the game would not: start the recursion with `next_values[-1]`.
+
+    lives for ever: ` * continues[t]` goes. `continues` changes nothing in your version. A step
+      that probably ends the episode has little future: multiply what lies ahead by it.
+
+    the step before decides: `continues[t]` becomes `(continues[t - 1] if t else 1.0)`. You used
+      the continue probability of the step before. Whether there is a state after step t is what
+      `continues[t]` says.
+
+    takes the reward away, too: `rewards[t] + gamma * continues[t] * ahead` becomes `continues[t]
+      * (rewards[t] + gamma * ahead)`. You multiplied the reward by the continue probability as
+      well. The reward of a step is earned even if it is the last: only what lies *ahead* may not
+      come.
+
+    discounts the reward: `rewards[t] + gamma * continues[t] * ahead` becomes `gamma * (rewards[t]
+      + continues[t] * ahead)`. You discounted the reward of the step itself. It comes at once:
+      gamma belongs to what lies ahead.
+
+    lam the wrong way round: `(1 - lam) * next_values[t] + lam * following` becomes `lam *
+      next_values[t] + (1 - lam) * following`. `lam` and `1 - lam` are exchanged: lam 0 must give
+      the one-step target, which trusts the next value alone.
+
+    value of the state after: `next_values[t]` becomes `next_values[min(t + 1, len(rewards) -
+      1)]`. You took the value one row too late. `next_values[t]` already is the value of the state
+      that step t led to.
+
+    values inside the chain left out: `(1 - lam) * next_values[t] + lam * following` becomes `lam
+      * following`. The values on the way are missing: a share of `1 - lam` of each step's future is
+      `next_values[t]`.
+    """,
     hints=(
         "Go backwards in time. Keep `following`, the return of the row below; at first it is "
         "`next_values[-1]`.",
@@ -638,46 +431,27 @@ def _weight_cases(rng: np.random.Generator) -> list[Case]:
 continue_weights = Exercise(
     reference=returns.continue_weights,
     cases=_weight_cases,
-    mistakes=(
-        Mistake(
-            "counts its own end",
-            lambda continues: continues.cumprod(0),
-            "Your weight of a step contains its own continue probability. The step that ends an "
-            "episode happened, and it teaches the most: multiply only those *before* it.",
-        ),
-        Mistake(
-            "looks back one step",
-            _before,
-            "You looked back one step only. To be reached, *all* steps before must have gone on: "
-            "their product.",
-        ),
-        Mistake(
-            "nothing at first",
-            lambda continues: torch.cat([torch.zeros_like(continues[:1]), continues[:-1]]).cumprod(
-                0
-            ),
-            "Your first weight is 0, and so are all after it. The first state is a real one: its "
-            "weight is 1.",
-        ),
-        Mistake(
-            "along the wrong axis",
-            lambda continues: torch.cat(
-                [torch.ones_like(continues[:, :1]), continues[:, :-1]], 1
-            ).cumprod(1),
-            "Your product runs over the dreams. Time is dimension 0.",
-        ),
-        Mistake(
-            "counts the way to the end",
-            lambda continues: continues.flip(0).cumprod(0).flip(0),
-            "You multiplied the steps from here to the horizon. What counts is whether this step "
-            "is *reached*: those before it.",
-        ),
-        Mistake(
-            "weights the dead",
-            lambda continues: _before(1 - continues).cumprod(0),
-            "You multiplied the probabilities of *ending*. A step is reached by going on.",
-        ),
-    ),
+    edits="""
+    counts its own end: `return reached` becomes `return continues.cumprod(0)`. Your weight of a
+      step contains its own continue probability. The step that ends an episode happened, and it
+      teaches the most: multiply only those *before* it.
+
+    looks back one step: `.cumprod(0)` goes. You looked back one step only. To be reached, *all*
+      steps before must have gone on: their product.
+
+    nothing at first: `return reached` becomes `return 0 * reached`. Your first weight is 0, and
+      so are all after it. The first state is a real one: its weight is 1.
+
+    along the wrong axis: `reached[1:] = continues[:-1].cumprod(0)` becomes `reached[:, 1:] =
+      continues[:, :-1].cumprod(1)`. Your product runs over the dreams. Time is dimension 0.
+
+    counts the way to the end: `return reached` becomes `return
+      continues.flip(0).cumprod(0).flip(0)`. You multiplied the steps from here to the horizon. What
+      counts is whether this step is *reached*: those before it.
+
+    weights the dead: `continues[:-1]` becomes `(1 - continues[:-1])`. You multiplied the
+      probabilities of *ending*. A step is reached by going on.
+    """,
     hints=(
         "The first weight is 1, the second is `continues[0]`, the third "
         "`continues[0] * continues[1]`.",

@@ -88,9 +88,11 @@ def foretold(
     memory = model.start(torch.zeros(games, 0, *obs.shape[1:]), torch.zeros(games, 0).long())
     for _ in range(steps):
         actions = player(obs)
-        told = model.step(memory, torch.as_tensor(obs), torch.as_tensor(actions), temperature=0.0)
+        predicted = model.step(
+            memory, torch.as_tensor(obs), torch.as_tensor(actions), temperature=0.0
+        )
         step = envs.step(actions)
-        right.extend(same_frame(told.next_obs, torch.as_tensor(step.obs)).numpy()[alive])
+        right.extend(same_frame(predicted.next_obs, torch.as_tensor(step.obs)).numpy()[alive])
         alive &= ~(step.terminated | step.truncated)
         obs = step.obs
     return float(np.mean(right))
@@ -111,17 +113,17 @@ def audit(dream: Dream, batches: int = 4, seed: int = 0) -> dict[str, float]:
     else ends or pays. The first two are shares of the lost balls and of the ends; the other two of
     the bricks and of the payments. Actions are random.
     """
-    rng, count = np.random.default_rng(seed), dict.fromkeys([*BOOKS, *"LEBP"], 0)
+    rng, total = np.random.default_rng(seed), dict.fromkeys([*BOOKS, *"LEBP"], 0)
     for _ in range(batches):
         for before, step in _at_random(dream, rng):
             lost = step.obs[:, 1, -1].any(axis=-1)
             gone = step.obs[:, 3].sum((1, 2)) < before[:, 3].sum((1, 2))
-            told = {"L": lost, "E": step.terminated, "B": gone, "P": step.rewards > 0}
-            told |= {"lost": lost & ~step.terminated, "ended": ~lost & step.terminated}
-            told |= {"unpaid": gone & (step.rewards == 0), "paid": ~gone & (step.rewards > 0)}
-            for name, true in told.items():
-                count[name] += int((true & step.valid).sum())
-    return {name: count[name] / max(count[of], 1) for name, of in zip(BOOKS, "LEBP", strict=True)}
+            counts = {"L": lost, "E": step.terminated, "B": gone, "P": step.rewards > 0}
+            counts |= {"lost": lost & ~step.terminated, "ended": ~lost & step.terminated}
+            counts |= {"unpaid": gone & (step.rewards == 0), "paid": ~gone & (step.rewards > 0)}
+            for name, true in counts.items():
+                total[name] += int((true & step.valid).sum())
+    return {name: total[name] / max(total[of], 1) for name, of in zip(BOOKS, "LEBP", strict=True)}
 
 
 @torch.no_grad()
@@ -130,10 +132,10 @@ def cell_chances(model: WorldModel, windows: Windows) -> Tensor:
 
     For a model without a chance token, which knows nothing else. Returns (B, C, H, W).
     """
-    return _told(model, windows).logits.sigmoid()
+    return _predict(model, windows).logits.sigmoid()
 
 
-def _told(
+def _predict(
     model: WorldModel, windows: Windows, generator: torch.Generator | None = None
 ) -> Prediction:
     """What ``model`` says of the last step of each window, having read those before."""
@@ -156,7 +158,7 @@ def draw_futures(
     draw_frame(windows.obs[doubt, -1], axes[0], "now")
     draw_frame(mixed[doubt], axes[1], "average of all futures")
     draw_frame(tossed[int(ghosts.int().argmax())], axes[2], "each cell tossed alone")
-    drawn = _told(drawing, windows, generator).next_obs
+    drawn = _predict(drawing, windows, generator).next_obs
     draw_frame(drawn[doubt], axes[3], "one token drawn")
 
 

@@ -7,7 +7,6 @@ one that acts at random. ``notebooks/checkpoints/breakout_dream`` holds the resu
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from course_lib.rl.envs import make
 from course_lib.world_models import world_model
 from course_lib.world_models.frames import FrameReplay, Recorder
-from course_lib.world_models.world_model import WorldModel
+from course_lib.world_models.world_model import Config, Training, WorldModel
 from course_lib.worlds.breakout import follow_the_ball
 
 GAME = "MinAtar/Breakout"
@@ -23,7 +22,7 @@ FRAMES = 40_000
 EXPLORE = (0.0, 0.1, 0.3, 1.0)  # share of random actions, a quarter of the games each
 NUM_ENVS = 16
 STEPS = 1_500  # gradient steps
-CONFIG = replace(world_model.Config(), warmup=50, final_rate=0.02)
+TRAINING = Training(warmup=50, final_rate=0.02)
 FOLDER = Path(__file__).parents[3] / "notebooks" / "checkpoints" / "breakout_dream"
 
 
@@ -52,8 +51,8 @@ def made(seed: int = 0) -> Iterator[tuple[WorldModel, dict[str, float]]]:
     ``for model, row in made(): pass`` and then ``world_model.save(model, ...)``.
     """
     replay = played(seed)
-    model = WorldModel(CONFIG, replay.obs.shape[2:], 3, seed)
-    for row in world_model.train(model, replay, STEPS, seed):
+    model = WorldModel(Config(), replay.obs.shape[2:], 3, seed)
+    for row in world_model.train(model, replay, TRAINING, STEPS, seed):
         yield model, row
 
 

@@ -24,8 +24,8 @@ from course_lib.worlds.text_lake import (
     MOVES,
     SIZE,
     TILES,
-    Asked,
     Lake,
+    Question,
     Transition,
     Words,
     prompt,
@@ -54,7 +54,7 @@ def from_scratch(config: GPTConfig, seed: int) -> GPT:
 def predict(
     model: GPT,
     tokenizer: "Words | PreTrainedTokenizerFast",
-    asked: Sequence[Asked],
+    questions: Sequence[Question],
     shots: Sequence[Transition] = (),
     rules: str = "",
     batch_size: int = 32,
@@ -66,7 +66,7 @@ def predict(
     """
     shown = "".join(f"{prompt(*t[:3])}{response(t)}\n\n" for t in shots)
     encode = tokenizer.encode
-    read = [encode(rules + shown + prompt(*a), add_special_tokens=False) for a in asked]
+    read = [encode(rules + shown + prompt(*a), add_special_tokens=False) for a in questions]
     blanks = [
         (
             encode(before, add_special_tokens=False),
@@ -90,28 +90,28 @@ def predict(
         filled += torch.stack(chosen, dim=1).tolist()
     return [
         Transition(*a, row * SIZE + column, TILES[tile], reward, bool(end))
-        for a, (row, column, tile, reward, end) in zip(asked, filled, strict=True)
+        for a, (row, column, tile, reward, end) in zip(questions, filled, strict=True)
     ]
 
 
-def unmoved(asked: Sequence[Asked]) -> list[Transition]:
+def unmoved(questions: Sequence[Question]) -> list[Transition]:
     """The baseline that says: nothing happens."""
-    return [Transition(*a, a[1], "ice", 0, False) for a in asked]
+    return [Transition(*a, a[1], "ice", 0, False) for a in questions]
 
 
-def blind(asked: Sequence[Asked]) -> list[Transition]:
+def blind(questions: Sequence[Question]) -> list[Transition]:
     """The baseline that knows the moves and does not read the map: it never sees a hole."""
-    truths = [truth(*a) for a in asked]
+    truths = [truth(*a) for a in questions]
     return [t if t.tile == "goal" else t._replace(tile="ice", end=False) for t in truths]
 
 
-def table(train: Sequence[Transition], asked: Sequence[Asked]) -> list[Transition]:
+def table(train: Sequence[Transition], questions: Sequence[Question]) -> list[Transition]:
     """Lesson 1's model: what (state, action) did most often in training; unmoved where never."""
     counts: dict[tuple[int, int], Counter] = {}
     for t in train:
         counts.setdefault((t.state, t.action), Counter())[t[3:]] += 1
     guesses = []
-    for a, default in zip(asked, unmoved(asked), strict=True):
+    for a, default in zip(questions, unmoved(questions), strict=True):
         known = counts.get(a[1:])
         guesses.append(Transition(*a, *known.most_common(1)[0][0]) if known else default)
     return guesses
@@ -155,12 +155,12 @@ def open_loop(
     """
     states, right, shares = [0] * len(walked), [True] * len(walked), []
     for step in zip(*walked, strict=True):
-        asked = [(t.lake, state, t.action) for t, state in zip(step, states, strict=True)]
-        said = predict(model, tokenizer, asked)
-        states = [p.next_state for p in said]
+        questions = [(t.lake, state, t.action) for t, state in zip(step, states, strict=True)]
+        predicted = predict(model, tokenizer, questions)
+        states = [p.next_state for p in predicted]
         right = [
             ok and p.next_state == t.next_state and not p.end
-            for ok, p, t in zip(right, said, step, strict=True)
+            for ok, p, t in zip(right, predicted, step, strict=True)
         ]
         shares.append(float(np.mean(right)))
     return shares

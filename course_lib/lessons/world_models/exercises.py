@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from course_lib.classroom.check import Case, Exercise, Mistake
+from course_lib.classroom.check import Case, Exercise
 from course_lib.world_models import dyna, dynamics, horizons, planning
 from course_lib.world_models.dyna import Memory
 
@@ -71,117 +71,52 @@ def _dyna_cases(rng: np.random.Generator) -> list[Case]:
     return [*hand, Case("a random world", (q, model, pairs, alpha, gamma), np.array(table))]
 
 
-def _replayed(future=None, step=None, cell=None):
-    """The right answer with one part put wrong: the future, the step, or the cell it goes to."""
-
-    def update(q, model, pairs, alpha, gamma):
-        q = q.copy()
-        for state, action in pairs:
-            memory = model[state, action]
-            row = q[memory.next_state]
-            comes = (future or _best_future)(row, memory, gamma)
-            at = (cell or (lambda s, m: s))(state, memory), action
-            target = memory.reward + comes
-            q[at] = (step or _part_of_the_way)(q[at], target, alpha)
-        return q
-
-    return update
-
-
-def _best_future(row, memory, gamma):
-    return gamma * (1 - memory.terminated) * row.max()
-
-
-def _part_of_the_way(value, target, alpha):
-    return value + alpha * (target - value)
-
-
-def _from_the_old_table(q, model, pairs, alpha, gamma):
-    new = q.copy()
-    for state, action in pairs:
-        memory = model[state, action]
-        target = memory.reward + _best_future(q[memory.next_state], memory, gamma)
-        new[state, action] = _part_of_the_way(q[state, action], target, alpha)
-    return new
-
-
-def _without_the_reward(q, model, pairs, alpha, gamma):
-    silent = {pair: memory._replace(reward=0.0) for pair, memory in model.items()}
-    return _replayed()(q, silent, pairs, alpha, gamma)
-
-
 dyna_update = Exercise(
     reference=dyna.dyna_update,
     cases=_dyna_cases,
-    mistakes=(
-        Mistake(
-            "bootstraps through the end",
-            _replayed(future=lambda row, memory, gamma: gamma * row.max()),
-            "You added a future after the end. What `next_state` is worth belongs to another "
-            "episode: multiply the future by `1 - memory.terminated`.",
-        ),
-        Mistake(
-            "all from the old table",
-            _from_the_old_table,
-            "All your targets come from the table as it was at the start. Update one and the same "
-            "copy, pair by pair: a later update then sees what an earlier one changed, and a "
-            "reward travels back over several states.",
-        ),
-        Mistake(
-            "only the first",
-            lambda q, model, pairs, alpha, gamma: _replayed()(q, model, pairs[:1], alpha, gamma),
-            "You updated the first pair only. Does your `return` stand inside the loop?",
-        ),
-        Mistake(
-            "each pair once",
-            lambda q, model, pairs, alpha, gamma: _replayed()(
-                q, model, list(dict.fromkeys(pairs)), alpha, gamma
-            ),
-            "A pair that was drawn twice is updated only once. Go through `pairs` as they are.",
-        ),
-        Mistake(
-            "the whole model",
-            lambda q, model, pairs, alpha, gamma: _replayed()(q, model, list(model), alpha, gamma),
-            "You went through everything the model knows. Update `pairs` only: how many, and "
-            "which, is for the caller to say.",
-        ),
-        Mistake(
-            "jumps to the target",
-            _replayed(step=lambda value, target, alpha: target),
-            "You replaced the value by the target. Move by the fraction `alpha` of the way, as "
-            "after a real step.",
-        ),
-        Mistake(
-            "adds the target",
-            _replayed(step=lambda value, target, alpha: value + alpha * target),
-            "You added the target itself, so values grow for ever. Add the error, target - value.",
-        ),
-        Mistake(
-            "forgets the discount",
-            _replayed(future=lambda row, memory, gamma: (1 - memory.terminated) * row.max()),
-            "`gamma` changes nothing in your version. The future is one step away, also in a "
-            "dream.",
-        ),
-        Mistake(
-            "the mean of the future",
-            _replayed(
-                future=lambda row, memory, gamma: gamma * (1 - memory.terminated) * row.mean()
-            ),
-            "You took the mean over the next actions. Q-learning assumes that the best one "
-            "follows: take the maximum.",
-        ),
-        Mistake(
-            "forgets the reward",
-            _without_the_reward,
-            "The remembered reward is missing in your target.",
-        ),
-        Mistake(
-            "writes to the next state",
-            _replayed(cell=lambda state, memory: memory.next_state),
-            "You changed the row of the *next* state. The value of the move belongs to the state "
-            "in which it was made: `q[state, action]`.",
-        ),
-    ),
+    edits="""
+    bootstraps through the end: `memory.terminated` becomes `False`. You added a future after the
+      end. What `next_state` is worth belongs to another episode: multiply the future by `1 -
+      memory.terminated`.
+
+    all from the old table: `q = q.copy()` becomes `old, q = q, q.copy()`, `q[memory.next_state]`
+      becomes `old[memory.next_state]`, `q_update(q[state, action]` becomes `q_update(old[state,
+      action]`. All your targets come from the table as it was at the start. Update one and the same
+      copy, pair by pair: a later update then sees what an earlier one changed, and a reward travels
+      back over several states.
+
+    only the first: `in pairs` becomes `in pairs[:1]`. You updated the first pair only. Does your
+      `return` stand inside the loop?
+
+    each pair once: `in pairs` becomes `in dict.fromkeys(pairs)`. A pair that was drawn twice is
+      updated only once. Go through `pairs` as they are.
+
+    the whole model: `in pairs` becomes `in list(model)`. You went through everything the model
+      knows. Update `pairs` only: how many, and which, is for the caller to say.
+
+    jumps to the target: `q_update(q[state, action], target, alpha)` becomes `target`. You
+      replaced the value by the target. Move by the fraction `alpha` of the way, as after a real
+      step.
+
+    adds the target: `q_update(q[state, action], target, alpha)` becomes `q[state, action] + alpha
+      * target`. You added the target itself, so values grow for ever. Add the error, target -
+      value.
+
+    forgets the discount: `0, gamma)` becomes `0, 1.0)`. `gamma` changes nothing in your version.
+      The future is one step away, also in a dream.
+
+    the mean of the future: `q[memory.next_state]` becomes
+      `q[memory.next_state].mean(keepdims=True)`. You took the mean over the next actions.
+      Q-learning assumes that the best one follows: take the maximum.
+
+    forgets the reward: `memory.reward` becomes `0.0`. The remembered reward is missing in your
+      target.
+
+    writes to the next state: `q[state, action] = q_update(q[state, action], target, alpha)`
+      becomes `q[memory.next_state, action] = q_update(q[memory.next_state, action], target,
+      alpha)`. You changed the row of the *next* state. The value of the move belongs to the state
+      in which it was made: `q[state, action]`.
+    """,
     hints=(
         "Begin with `q = q.copy()`, then a loop over `pairs`. Each turn is one update of "
         "Q-learning, with a memory in place of a real step.",
@@ -227,113 +162,61 @@ def _nll_cases(rng: np.random.Generator) -> list[Case]:
     return [*hand, Case("three members, four rows", args, _float(expected), rtol=1e-4, atol=1e-5)]
 
 
-def _surprise(error: Tensor, log_var: Tensor, total=lambda x: x.sum(-1)) -> Tensor:
-    return total(0.5 * (error * torch.exp(-log_var) + log_var + LOG_2PI))
-
-
 gaussian_nll = Exercise(
     reference=dynamics.gaussian_nll,
     cases=_nll_cases,
-    mistakes=(
-        Mistake(
-            "the squared error",
-            lambda mean, log_var, targets: ((targets - mean) ** 2).sum(-1),
-            "This is the squared error alone: it does not ask how sure the prediction was. Three "
-            "terms belong in it, each times one half: the squared error divided by the variance, "
-            "`log_var`, and `math.log(2 * math.pi)`.",
-        ),
-        Mistake(
-            "forgets the variance",
-            lambda mean, log_var, targets: _surprise((targets - mean) ** 2, 0 * log_var),
-            "This is the squared error, half of it plus a constant: `log_var` changes nothing. "
-            "Divide the squared error by the variance, and add the logarithm of the variance.",
-        ),
-        Mistake(
-            "claims nothing for being sure",
-            lambda mean, log_var, targets: (
-                0.5 * ((targets - mean) ** 2 * torch.exp(-log_var) + LOG_2PI).sum(-1)
-            ),
-            "You divide by the variance, but a large variance costs nothing. The best answer "
-            "would be an infinite one, for everything. Add `log_var`.",
-        ),
-        Mistake(
-            "takes the log-variance for the variance",
-            lambda mean, log_var, targets: (
-                0.5 * ((targets - mean) ** 2 / log_var + log_var + LOG_2PI).sum(-1)
-            ),
-            "You divide by the *logarithm* of the variance, which may be 0 or negative. The "
-            "variance is `torch.exp(log_var)`.",
-        ),
-        Mistake(
-            "multiplies by the variance",
-            lambda mean, log_var, targets: (
-                0.5 * ((targets - mean) ** 2 * torch.exp(log_var) + log_var + LOG_2PI).sum(-1)
-            ),
-            "You multiply the squared error by the variance. An error counts *less* where the "
-            "prediction was unsure: divide, or multiply by `torch.exp(-log_var)`.",
-        ),
-        Mistake(
-            "the standard deviation",
-            lambda mean, log_var, targets: (
-                0.5 * ((targets - mean) ** 2 * torch.exp(-0.5 * log_var) + log_var + LOG_2PI)
-            ).sum(-1),
-            "You divided the squared error by the standard deviation. A square is compared with a "
-            "square: the variance is `torch.exp(log_var)`.",
-        ),
-        Mistake(
-            "takes it for the log of the standard deviation",
-            lambda mean, log_var, targets: _surprise((targets - mean) ** 2, 2 * log_var),
-            "You took `log_var` for the logarithm of the standard deviation. It is that of the "
-            "variance: no factor of 2 belongs before it.",
-        ),
-        Mistake(
-            "absolute error",
-            lambda mean, log_var, targets: _surprise((targets - mean).abs(), log_var),
-            "You took the absolute error. The bell curve falls with the *square* of the distance.",
-        ),
-        Mistake(
-            "without the half",
-            lambda mean, log_var, targets: 2 * _surprise((targets - mean) ** 2, log_var),
-            "Twice too much: the logarithm of the bell curve has a factor of one half before it.",
-        ),
-        Mistake(
-            "the likelihood",
-            lambda mean, log_var, targets: -_surprise((targets - mean) ** 2, log_var),
-            "The sign is off: this is the log-likelihood, and training would make what happened "
-            "as improbable as it can. Surprise is minus that.",
-        ),
-        Mistake(
-            "without the constant",
-            lambda mean, log_var, targets: (
-                0.5 * ((targets - mean) ** 2 * torch.exp(-log_var) + log_var).sum(-1)
-            ),
-            "Only the constant is missing, `math.log(2 * math.pi)` per number. No gradient would "
-            "notice, but the result would not be in nats, and could not be compared.",
-        ),
-        Mistake(
-            "mean over the numbers",
-            lambda mean, log_var, targets: _surprise(
-                (targets - mean) ** 2, log_var, lambda x: x.mean(-1)
-            ),
-            "You averaged over the numbers of a row. They are independent, so their "
-            "probabilities multiply and their surprises add up: `sum(-1)`.",
-        ),
-        Mistake(
-            "one number for all",
-            lambda mean, log_var, targets: _surprise(
-                (targets - mean) ** 2, log_var, lambda x: x.sum(-1).mean()
-            ),
-            "You returned one number. Keep one per row, shape (...): the training takes the mean.",
-        ),
-        Mistake(
-            "one number per number",
-            lambda mean, log_var, targets: _surprise(
-                (targets - mean) ** 2, log_var, lambda x: x.clone()
-            ),
-            "You kept one surprise per predicted number, (..., D). Those of a row add up: "
-            "`sum(-1)`.",
-        ),
-    ),
+    edits="""
+    the squared error: `0.5 * (error * torch.exp(-log_var) + log_var + math.log(2 *
+      math.pi)).sum(-1)` becomes `error.sum(-1)`. This is the squared error alone: it does not ask
+      how sure the prediction was. Three terms belong in it, each times one half: the squared error
+      divided by the variance, `log_var`, and `math.log(2 * math.pi)`.
+
+    forgets the variance: `error * torch.exp(-log_var) + log_var` becomes `error`. This is the
+      squared error, half of it plus a constant: `log_var` changes nothing. Divide the squared error
+      by the variance, and add the logarithm of the variance.
+
+    claims nothing for being sure: ` + log_var` goes. You divide by the variance, but a large
+      variance costs nothing. The best answer would be an infinite one, for everything. Add
+      `log_var`.
+
+    takes the log-variance for the variance: `error * torch.exp(-log_var)` becomes `error /
+      log_var`. You divide by the *logarithm* of the variance, which may be 0 or negative. The
+      variance is `torch.exp(log_var)`.
+
+    multiplies by the variance: `torch.exp(-log_var)` becomes `torch.exp(log_var)`. You multiply
+      the squared error by the variance. An error counts *less* where the prediction was unsure:
+      divide, or multiply by `torch.exp(-log_var)`.
+
+    the standard deviation: `torch.exp(-log_var)` becomes `torch.exp(-0.5 * log_var)`. You divided
+      the squared error by the standard deviation. A square is compared with a square: the variance
+      is `torch.exp(log_var)`.
+
+    takes it for the log of the standard deviation: `torch.exp(-log_var) + log_var` becomes
+      `torch.exp(-2 * log_var) + 2 * log_var`. You took `log_var` for the logarithm of the standard
+      deviation. It is that of the variance: no factor of 2 belongs before it.
+
+    absolute error: `(targets - mean) ** 2` becomes `(targets - mean).abs()`. You took the
+      absolute error. The bell curve falls with the *square* of the distance.
+
+    without the half: `0.5 * (error` becomes `(error`. Twice too much: the logarithm of the bell
+      curve has a factor of one half before it.
+
+    the likelihood: `0.5 *` becomes `-0.5 *`. The sign is off: this is the log-likelihood, and
+      training would make what happened as improbable as it can. Surprise is minus that.
+
+    without the constant: ` + math.log(2 * math.pi)` goes. Only the constant is missing,
+      `math.log(2 * math.pi)` per number. No gradient would notice, but the result would not be in
+      nats, and could not be compared.
+
+    mean over the numbers: `.sum(-1)` becomes `.mean(-1)`. You averaged over the numbers of a row.
+      They are independent, so their probabilities multiply and their surprises add up: `sum(-1)`.
+
+    one number for all: `.sum(-1)` becomes `.sum(-1).mean()`. You returned one number. Keep one
+      per row, shape (...): the training takes the mean.
+
+    one number per number: `.sum(-1)` goes. You kept one surprise per predicted number, (..., D).
+      Those of a row add up: `sum(-1)`.
+    """,
     hints=(
         "The bell curve is exp(-error² / (2 var)) / sqrt(2 π var). Take minus its logarithm: three "
         "terms are left, each with a factor of one half.",
@@ -397,128 +280,53 @@ def _elite_cases(rng: np.random.Generator) -> list[Case]:
     return [*hand, Case("random plans", args, tuple(map(_float, wanted)), rtol=1e-4, atol=1e-5)]
 
 
-def _chosen(plans: Tensor, scores: Tensor, elites: int, largest: bool = True) -> Tensor:
-    best = scores.topk(elites, dim=1, largest=largest).indices
-    return torch.stack([mine[i] for mine, i in zip(plans, best, strict=True)])
-
-
-def _mixed(chosen, mean, std, keep, less=0):
-    apart = (chosen - chosen.mean(1, keepdim=True)).square().sum(1)
-    spread = (apart / (chosen.shape[1] - less)).sqrt()
-    return keep * mean + (1 - keep) * chosen.mean(1), keep * std + (1 - keep) * spread
-
-
-def _swapped_keep(plans, scores, mean, std, elites, keep):
-    return _mixed(_chosen(plans, scores, elites), mean, std, 1 - keep)
-
-
-def _best_of_all_environments(plans, scores, mean, std, elites, keep):
-    best = scores.mean(0).topk(elites).indices
-    return _mixed(plans[:, best], mean, std, keep)
-
-
-def _std_of_all(plans, scores, mean, std, elites, keep):
-    new_mean, _ = _mixed(_chosen(plans, scores, elites), mean, std, keep)
-    return new_mean, keep * std + (1 - keep) * plans.std(1, correction=0)
-
-
-def _one_mean_for_all_steps(plans, scores, mean, std, elites, keep):
-    chosen = _chosen(plans, scores, elites)
-    flat = chosen.flatten(1, 2)  # plans and steps together
-    same = flat.mean(1, keepdim=True).expand_as(mean)
-    spread = flat.std(1, correction=0, keepdim=True).expand_as(std)
-    return keep * mean + (1 - keep) * same, keep * std + (1 - keep) * spread
-
-
-def _keeps_the_mean_only(plans, scores, mean, std, elites, keep):
-    chosen = _chosen(plans, scores, elites)
-    return keep * mean + (1 - keep) * chosen.mean(1), chosen.std(1, correction=0)
-
-
-def _variance(plans, scores, mean, std, elites, keep):
-    chosen = _chosen(plans, scores, elites)
-    spread = chosen.var(1, correction=0)
-    return keep * mean + (1 - keep) * chosen.mean(1), keep * std + (1 - keep) * spread
-
-
 elite_update = Exercise(
     reference=planning.elite_update,
     cases=_elite_cases,
-    mistakes=(
-        Mistake(
-            "keeps the worst",
-            lambda plans, scores, mean, std, elites, keep: _mixed(
-                _chosen(plans, scores, elites, largest=False), mean, std, keep
-            ),
-            "You kept the plans with the *lowest* scores. Scores are imagined returns: higher is "
-            "better.",
-        ),
-        Mistake(
-            "keeps all plans",
-            lambda plans, scores, mean, std, elites, keep: _mixed(plans, mean, std, keep),
-            "Mean and spread are those of all plans, so the scores change nothing. Take them over "
-            "the `elites` best ones.",
-        ),
-        Mistake(
-            "keeps the first",
-            lambda plans, scores, mean, std, elites, keep: _mixed(
-                plans[:, :elites], mean, std, keep
-            ),
-            "You took the first plans as they were drawn. Order them by their scores first: "
-            "`scores.topk(elites, dim=1).indices`.",
-        ),
-        Mistake(
-            "one choice for all environments",
-            _best_of_all_environments,
-            "You chose the same plans for all environments. Each stands elsewhere, so each has "
-            "elites of its own: choose along `dim=1`.",
-        ),
-        Mistake(
-            "the spread of all plans",
-            _std_of_all,
-            "The mean is that of the elites, but the spread is that of *all* plans. Then it never "
-            "shrinks, and the search stays as wide as it began.",
-        ),
-        Mistake(
-            "divides by one less",
-            lambda plans, scores, mean, std, elites, keep: _mixed(
-                _chosen(plans, scores, elites), mean, std, keep, less=1
-            ),
-            "Torch's `std` divides by the number less one by default (nan for a single elite). "
-            "Asked for is the spread of the elites themselves: `correction=0`.",
-        ),
-        Mistake(
-            "the variance",
-            _variance,
-            "You returned the variance. New plans are drawn with a standard deviation, its root.",
-        ),
-        Mistake(
-            "one mean for all steps",
-            _one_mean_for_all_steps,
-            "You averaged over the steps of the plan as well. What is good now need not be good in "
-            "ten steps: keep a mean for each step, (N, H, A).",
-        ),
-        Mistake(
-            "forgets the old ones",
-            lambda plans, scores, mean, std, elites, keep: _mixed(
-                _chosen(plans, scores, elites), mean, std, 0.0
-            ),
-            "`keep` changes nothing in your version. That share of the old mean and spread stays, "
-            "so that a few lucky plans do not end the search.",
-        ),
-        Mistake(
-            "swaps keep",
-            _swapped_keep,
-            "You keep the share `1 - keep` of the old ones. It is the other way round: `keep` is "
-            "what *stays*.",
-        ),
-        Mistake(
-            "keeps the old mean only",
-            _keeps_the_mean_only,
-            "Your mean is right, but the spread forgets the old one: a share `keep` of it stays, "
-            "too.",
-        ),
-    ),
+    edits="""
+    keeps the worst: `dim=1)` becomes `dim=1, largest=False)`. You kept the plans with the
+      *lowest* scores. Scores are imagined returns: higher is better.
+
+    keeps all plans: `plans.gather(1, best[:, :, None, None].expand(-1, -1, *plans.shape[2:]))`
+      becomes `plans`. Mean and spread are those of all plans, so the scores change nothing. Take
+      them over the `elites` best ones.
+
+    keeps the first: `plans.gather(1, best[:, :, None, None].expand(-1, -1, *plans.shape[2:]))`
+      becomes `plans[:, :elites]`. You took the first plans as they were drawn. Order them by their
+      scores first: `scores.topk(elites, dim=1).indices`.
+
+    one choice for all environments: `scores.topk(elites, dim=1).indices` becomes
+      `scores.mean(0).topk(elites).indices.expand(len(scores), -1)`. You chose the same plans for
+      all environments. Each stands elsewhere, so each has elites of its own: choose along `dim=1`.
+
+    the spread of all plans: `chosen.std(` becomes `plans.std(`. The mean is that of the elites,
+      but the spread is that of *all* plans. Then it never shrinks, and the search stays as wide as
+      it began.
+
+    divides by one less: `, correction=0` goes. Torch's `std` divides by the number less one by
+      default (nan for a single elite). Asked for is the spread of the elites themselves:
+      `correction=0`.
+
+    the variance: `chosen.std(` becomes `chosen.var(`. You returned the variance. New plans are
+      drawn with a standard deviation, its root.
+
+    one mean for all steps: `chosen.mean(1), chosen.std(1, correction=0)` becomes `chosen.mean((1,
+      2))[:, None], chosen.std((1, 2), correction=0)[:, None]`. You averaged over the steps of the
+      plan as well. What is good now need not be good in ten steps: keep a mean for each step, (N,
+      H, A).
+
+    forgets the old ones: `keep * mean + (1 - keep) * new_mean, keep * std + (1 - keep) * new_std`
+      becomes `new_mean, new_std`. `keep` changes nothing in your version. That share of the old
+      mean and spread stays, so that a few lucky plans do not end the search.
+
+    swaps keep: `keep * mean + (1 - keep) * new_mean` becomes `(1 - keep) * mean + keep *
+      new_mean`, `keep * std + (1 - keep) * new_std` becomes `(1 - keep) * std + keep * new_std`.
+      You keep the share `1 - keep` of the old ones. It is the other way round: `keep` is what
+      *stays*.
+
+    keeps the old mean only: `keep * std + (1 - keep) * new_std` becomes `new_std`. Your mean is
+      right, but the spread forgets the old one: a share `keep` of it stays, too.
+    """,
     hints=(
         "Three steps: find the numbers of the `elites` best plans, pick these plans, take mean and "
         "standard deviation over them.",
@@ -575,98 +383,55 @@ def _weight_cases(rng: np.random.Generator) -> list[Case]:
     return [*hand, Case("four members, five horizons", (_float(returns), floor), _float(expected))]
 
 
-def _variance_of(returns: Tensor, dim: int = 0, less: int = 0) -> Tensor:
-    count = returns.shape[dim] - less
-    return (returns - returns.mean(dim, keepdim=True)).square().sum(dim) / count
-
-
-def _shares(certainty: Tensor, dim: int = 0) -> Tensor:
-    return certainty / certainty.sum(dim, keepdim=True)
-
-
-def _surest_only(returns: Tensor, floor: float) -> Tensor:
-    best = _variance_of(returns).argmin(0)
-    return (torch.arange(returns.shape[1])[:, None] == best).float()
-
-
 horizon_weights = Exercise(
     reference=horizons.horizon_weights,
     cases=_weight_cases,
-    mistakes=(
-        Mistake(
-            "weights by the variance",
-            lambda returns, floor: _shares(_variance_of(returns) + floor),
-            "Your weights grow with the variance: you trust an estimate the more, the further the "
-            "members are apart. Take the inverse.",
-        ),
-        Mistake(
-            "the standard deviation",
-            lambda returns, floor: _shares(1 / (_variance_of(returns).sqrt() + floor)),
-            "You divided by the standard deviation. For independent estimates the best weights "
-            "are the inverses of the *variances*.",
-        ),
-        Mistake(
-            "do not add up to 1",
-            lambda returns, floor: 1 / (_variance_of(returns) + floor),
-            "These are certainties, and they do not add up to 1: an average with such weights "
-            "would change the size of the return. Divide by their sum over the horizons.",
-        ),
-        Mistake(
-            "add up to 1 over states",
-            lambda returns, floor: _shares(1 / (_variance_of(returns) + floor), dim=1),
-            "Your weights add up to 1 over the starting states. The horizons of *one* state share "
-            "the weight: sum over `dim=0` of the certainties (K, B).",
-        ),
-        Mistake(
-            "add up to 1 over everything",
-            lambda returns, floor: (
-                (1 / (_variance_of(returns) + floor)) / (1 / (_variance_of(returns) + floor)).sum()
-            ),
-            "You divided by the sum of all certainties, over horizons and states. Each state has "
-            "its own estimate, so its horizons add up to 1 by themselves: `sum(0, keepdim=True)`.",
-        ),
-        Mistake(
-            "variance over horizons",
-            lambda returns, floor: _shares(1 / (_variance_of(returns, dim=1) + floor)),
-            "You took the variance over the horizons. What tells how far an estimate can be "
-            "trusted is the spread over the *members*, `dim=0`.",
-        ),
-        Mistake(
-            "forgets the floor",
-            lambda returns, floor: _shares(1 / _variance_of(returns)),
-            "Where all members agree you divide by 0, and inf / inf is nan. Add `floor` to the "
-            "variance.",
-        ),
-        Mistake(
-            "a floor under the variance",
-            lambda returns, floor: _shares(1 / _variance_of(returns).clamp(min=floor)),
-            "You used `floor` as a lower limit. It is *added* to the variance.",
-        ),
-        Mistake(
-            "divides by one less",
-            lambda returns, floor: _shares(1 / (_variance_of(returns, less=1) + floor)),
-            "Torch's `var` divides by the number of members less one by default. Asked for is the "
-            "variance of the members themselves: `correction=0`.",
-        ),
-        Mistake(
-            "the surest one alone",
-            _surest_only,
-            "You put all the weight on the horizon where the members agree most. That they agree "
-            "may be luck: let all count, each by the inverse of its variance.",
-        ),
-        Mistake(
-            "softmax",
-            lambda returns, floor: (-_variance_of(returns) - floor).softmax(0),
-            "You took a softmax. It depends on the unit in which rewards are counted: twice the "
-            "rewards would give other weights. Take inverse variances, divided by their sum.",
-        ),
-        Mistake(
-            "all alike",
-            lambda returns, floor: torch.full_like(returns[0], 1 / returns.shape[1]),
-            "Your weights do not depend on the returns. Let the horizons on which the members "
-            "agree count more.",
-        ),
-    ),
+    edits="""
+    weights by the variance: `1 / (` becomes `(`. Your weights grow with the variance: you trust
+      an estimate the more, the further the members are apart. Take the inverse.
+
+    the standard deviation: `returns.var(` becomes `returns.std(`. You divided by the standard
+      deviation. For independent estimates the best weights are the inverses of the *variances*.
+
+    do not add up to 1: `certainty / certainty.sum(0, keepdim=True)` becomes `certainty`. These
+      are certainties, and they do not add up to 1: an average with such weights would change the
+      size of the return. Divide by their sum over the horizons.
+
+    add up to 1 over states: `sum(0, keepdim=True)` becomes `sum(1, keepdim=True)`. Your weights
+      add up to 1 over the starting states. The horizons of *one* state share the weight: sum over
+      `dim=0` of the certainties (K, B).
+
+    add up to 1 over everything: `sum(0, keepdim=True)` becomes `sum()`. You divided by the sum of
+      all certainties, over horizons and states. Each state has its own estimate, so its horizons
+      add up to 1 by themselves: `sum(0, keepdim=True)`.
+
+    variance over horizons: `var(0, correction=0)` becomes `var(1, correction=0)`. You took the
+      variance over the horizons. What tells how far an estimate can be trusted is the spread over
+      the *members*, `dim=0`.
+
+    forgets the floor: ` + floor` goes. Where all members agree you divide by 0, and inf / inf is
+      nan. Add `floor` to the variance.
+
+    a floor under the variance: `(returns.var(0, correction=0) + floor)` becomes `returns.var(0,
+      correction=0).clamp(min=floor)`. You used `floor` as a lower limit. It is *added* to the
+      variance.
+
+    divides by one less: `, correction=0` goes. Torch's `var` divides by the number of members
+      less one by default. Asked for is the variance of the members themselves: `correction=0`.
+
+    the surest one alone: `certainty / certainty.sum(0, keepdim=True)` becomes
+      `(certainty.argmax(0) == torch.arange(len(certainty))[:, None]).float()`. You put all the
+      weight on the horizon where the members agree most. That they agree may be luck: let all
+      count, each by the inverse of its variance.
+
+    softmax: `certainty / certainty.sum(0, keepdim=True)` becomes `(-1 / certainty).softmax(0)`.
+      You took a softmax. It depends on the unit in which rewards are counted: twice the rewards
+      would give other weights. Take inverse variances, divided by their sum.
+
+    all alike: `1 / (returns.var(0, correction=0) + floor)` becomes `torch.ones_like(returns[0])`.
+      Your weights do not depend on the returns. Let the horizons on which the members agree count
+      more.
+    """,
     hints=(
         "How far are the members apart about each horizon? `returns.var(0, correction=0)` is "
         "(K, B).",

@@ -26,7 +26,7 @@ def test_the_transitions_are_those_of_the_game():
         env.unwrapped.s = t.state
         after, reward, terminated, *_ = env.step(t.action)
         assert (t.next_state, t.reward, t.end) == (after, reward, terminated)
-        assert t == text_lake.truth(*t.asked)
+        assert t == text_lake.truth(*t.question)
     with pytest.raises(ValueError, match="state 5 of this lake is a hole"):
         text_lake.truth(CLASSIC, 5, 0)
     assert {t.tile for t in found if t.end} == {"hole", "goal"}
@@ -55,7 +55,7 @@ def test_no_lake_and_no_held_out_pair_is_on_both_sides(seed):
 
 def test_the_words_of_a_transition():
     t = text_lake.truth(CLASSIC, 4, 2)
-    assert text_lake.prompt(*t.asked) == (
+    assert text_lake.prompt(*t.question) == (
         "Frozen lake, two two: hole, two four: hole, three four: hole, four one: hole, "
         "four four: goal.\n"
         "You stand at two one. You move right to"
@@ -88,11 +88,11 @@ def tiny(seed: int = 0) -> GPT:
 def test_predictions_agree_with_reading_everything_again():
     words, model = Words(), tiny()
     split = text_lake.split(0)
-    asked = [t.asked for t in split.seen_pairs[:5]]
+    questions = [t.question for t in split.seen_pairs[:5]]
     shots = split.train[:2]
-    shown = "".join(f"{text_lake.prompt(*t.asked)}{text_lake.response(t)}\n\n" for t in shots)
-    found = text_world.predict(model, words, asked, shots, batch_size=2)
-    for a, predicted in zip(asked, found, strict=True):
+    shown = "".join(f"{text_lake.prompt(*t.question)}{text_lake.response(t)}\n\n" for t in shots)
+    found = text_world.predict(model, words, questions, shots, batch_size=2)
+    for a, predicted in zip(questions, found, strict=True):
         text, chosen = shown + text_lake.prompt(*a), []
         for before, choices in text_lake.FORM:
             text += before
@@ -113,19 +113,19 @@ def test_what_is_learned_is_predicted():
     )
     last = list(finetune.train(model, text_lake.examples(words, known), config, 0))[-1]
     assert last["loss"] < 0.1
-    assert text_world.predict(model, words, [t.asked for t in known]) == known
+    assert text_world.predict(model, words, [t.question for t in known]) == known
 
 
 def test_baselines():
-    asked = [(CLASSIC, 0, 2), (CLASSIC, 0, 0), (CLASSIC, 4, 2), (CLASSIC, 14, 2)]
-    truths = [text_lake.truth(*a) for a in asked]
-    unmoved = text_world.score(text_world.unmoved(asked), truths)
+    questions = [(CLASSIC, 0, 2), (CLASSIC, 0, 0), (CLASSIC, 4, 2), (CLASSIC, 14, 2)]
+    truths = [text_lake.truth(*a) for a in questions]
+    unmoved = text_world.score(text_world.unmoved(questions), truths)
     assert unmoved == {"state": 0.25, "tile": 0.5, "outcome": 0.5, "whole": 0.25}
-    blind = text_world.score(text_world.blind(asked), truths)
+    blind = text_world.score(text_world.blind(questions), truths)
     assert blind == {"state": 1, "tile": 0.75, "outcome": 0.75, "whole": 0.75}
     elsewhere = (1, 2, 9, 10)
     known = [text_lake.truth(elsewhere, 0, 2), text_lake.truth(elsewhere, 4, 2)]
-    guessed = text_world.table(known, asked)
+    guessed = text_world.table(known, questions)
     assert [g[3:] for g in guessed] == [
         (1, "hole", 0, True),  # as on the other lake
         (0, "ice", 0, False),  # never seen: nothing moves
@@ -152,12 +152,12 @@ def test_the_open_loop_lives_on_its_own_words(monkeypatch):
     walked = text_world.walks(text_lake.split(0).test_lakes, 8, 5)
     asked_at = []
 
-    def perfect(model, tokenizer, asked):
-        return [text_lake.truth(*a) for a in asked]
+    def perfect(model, tokenizer, questions):
+        return [text_lake.truth(*a) for a in questions]
 
-    def lost(model, tokenizer, asked):
-        asked_at.append([a[1] for a in asked])
-        return [Transition(*a, 15, "ice", 0, False) for a in asked]
+    def lost(model, tokenizer, questions):
+        asked_at.append([a[1] for a in questions])
+        return [Transition(*a, 15, "ice", 0, False) for a in questions]
 
     monkeypatch.setattr(text_world, "predict", perfect)
     assert text_world.open_loop(None, None, walked) == [1.0] * 5
