@@ -76,7 +76,7 @@ def arms(judges: Sequence[reward_model.RewardModel]) -> dict:
 
 
 def one_seed(seed: int, quick: bool) -> list[dict]:
-    sft = concierge.sft_model()
+    sft = pipeline.sft_model()
     pairs, labels = pipeline.labelled(sft, LABELS + 500, seed)
     own = pairs[:LABELS], labels[:LABELS]
     judges = [goodhart.judge(sft, *own, 1_000 * member + seed, steps=STEPS) for member in range(3)]

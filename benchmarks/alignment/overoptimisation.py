@@ -39,7 +39,7 @@ WINDOW = 3  # updates whose means are judged
 
 def one_seed(seed: int, quick: bool) -> list[dict]:
     """All reward models of one seed, each optimised in both ways."""
-    sft = concierge.sft_model()
+    sft = pipeline.sft_model()
     truth = concierge.true_rewards()
     pairs, labels = pipeline.labelled(sft, 500 if quick else 6_000, seed)
     questions = concierge.questions()[1]

@@ -71,7 +71,7 @@ def by_dpo(sft, comparisons, seconds: float, seed: int) -> dict:
 
 
 def measure(quick: bool) -> dict:
-    sft = concierge.sft_model()
+    sft = pipeline.sft_model()
     seeds, runs = SEEDS[: 1 if quick else None], []
     for seed in seeds:
         pairs, labels = pipeline.labelled(sft, pipeline.PAIRS, seed)

@@ -22,7 +22,7 @@ def words(prompts, responses):
 
 
 def test_a_watched_run_tells_what_the_others_think_and_learns_nothing_from_them():
-    model, replies = concierge.sft_model(), []
+    model, replies = pipeline.sft_model(), []
     config = replace(goodhart.PPO, total_steps=2, batch_size=8, minibatch_size=8, epochs=1)
 
     def run(others, replies=None):
@@ -40,7 +40,7 @@ def test_a_watched_run_tells_what_the_others_think_and_learns_nothing_from_them(
 
 
 def test_small_judges_and_large_ones_start_at_the_demonstrations_zero():
-    model = concierge.sft_model()
+    model = pipeline.sft_model()
     pairs, labels = pipeline.labelled(model, 40, 0, concierge.questions()[0][:2])
     for width in (None, 24):
         judge = goodhart.judge(model, pairs, labels, seed=0, steps=2, width=width)
