@@ -110,7 +110,10 @@ def test_every_exception_is_needed():
 # Functions that are data of the problem. No parameter exists so that a learner's function, or a
 # mistake, can be put in: those enter through `classroom.use`.
 DATA = {  # file, function or class, parameter: what it is
+    ("rl.backends", "Loop.__init__", "seeded"): "random numbers of a kind of environment",
     ("rl.networks", "seeded", "build"): "builder of a network",
+    ("rl.q_learning", "act_and_learn", "learn"): "update rule of the algorithm",
+    ("rl.q_learning", "act_and_learn", "row"): "values to act on",
     ("lm.checkpoints", "_fuse", "read"): "reader of a tensor in a file",
     ("lm.checkpoints", "_fuse", "name_in_block"): "naming of the tensors in a file",
     ("lm.gpt", "residual_block", "norm1"): "sub-layer of a block",
@@ -120,13 +123,11 @@ DATA = {  # file, function or class, parameter: what it is
     ("lm.gpt", "Attention.forward", "remember"): "cache of keys and values",
     ("lm.gpt", "Block.forward", "remember"): "cache of keys and values",
     ("lm.packing", "packed.replace", "forward"): "the faster path of a module",
-    ("lm.prompting", "evaluate", "wrap"): "a chat model's template",
     ("rlhf.preferences", "Labeller", "reward"): "true worth of a reply",
     ("rlhf.rewards", "right_number", "answer"): "right answer to a prompt",
-    ("rlhf.reward_model", "comparisons", "prompt_tokens"): "tokenizer",
-    ("rlhf.reward_model", "comparisons", "reply_tokens"): "tokenizer",
     ("world_models.experience", "collect", "policy"): "policy",
     ("world_models.frames", "Recorder.play", "policy"): "policy",
+    ("world_models.horizons", "expansions", "policy"): "policy",
     ("world_models.imagination", "Dream.__init__", "starts"): "where dreams begin",
     ("world_models.planning", "Task", "reward"): "reward that is known",
     ("world_models.planning", "Task", "ended"): "end that is known",
