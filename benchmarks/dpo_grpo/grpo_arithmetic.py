@@ -22,6 +22,7 @@ import numpy as np
 from benchmarks.harness import ROOT, Goal
 from course_lib.evaluation import bootstrap_interval
 from course_lib.lm import finetune, lora
+from course_lib.lm.packing import packed
 from course_lib.rlhf import grpo
 from course_lib.worlds import arithmetic
 from course_lib.worlds.pretrained import fast_dtype, smollm2
@@ -31,9 +32,9 @@ KEPT = ("reward", "length", "finished", "tied")
 
 
 def score(model, tokenizer, problems, prefilled: bool = False) -> dict:
-    found = arithmetic.evaluate(
-        model, tokenizer, problems, 6 if prefilled else 12, prefilled=prefilled, packed_bytes=1e9
-    )
+    new = 6 if prefilled else 12
+    with packed(model):
+        found = arithmetic.evaluate(model, tokenizer, problems, new, prefilled=prefilled)
     shares = {k: round(getattr(found, k), 4) for k in ("solved", "right", "stopped")}
     return shares | {"replies": found.replies[:6]}
 
@@ -63,7 +64,8 @@ def train_form(seed: int) -> dict:
     """Fine-tuning on the form alone."""
     model, tokenizer = smollm2()
     problems = arithmetic.split(seed)
-    examples = arithmetic.form_examples(model, tokenizer, problems.train, packed_bytes=1e9)
+    with packed(model):
+        examples = arithmetic.form_examples(model, tokenizer, problems.train)
     lora.apply(model, arithmetic.ADAPTERS, seed)
     start = time.process_time()
     for _ in finetune.train(model, examples, arithmetic.FORM, seed):

@@ -87,7 +87,6 @@ def evaluate(
     max_new_tokens: int = 12,
     *,
     prefilled: bool = False,
-    packed_bytes: float = 0,
     batch_size: int = 44,
 ) -> Score:
     """Ask every question, greedily. ``prefilled`` writes "a + b equals" for the model."""
@@ -99,7 +98,7 @@ def evaluate(
     written: list[list[int]] = []
     for start in range(0, len(asked), batch_size):
         tokens, valid = left_pad(asked[start : start + batch_size])
-        out = generate(model, tokens, valid, sampling, packed_bytes=packed_bytes)
+        out = generate(model, tokens, valid, sampling)
         written += responses_of(out.tokens, out.response_mask)
     is_right, stopped = right(asked, written), stops(asked, written)
     texts = [tokenizer.decode(reply, skip_special_tokens=True).strip() for reply in written]
@@ -111,11 +110,9 @@ def form_examples(
     model: GPT,
     tokenizer: "PreTrainedTokenizerFast",
     problems: Sequence[Sum],
-    *,
-    packed_bytes: float = 0,
 ) -> list[finetune.Example]:
     """The model's own replies after "a + b equals", sums unchecked, as examples without it."""
-    said = evaluate(model, tokenizer, problems, 6, prefilled=True, packed_bytes=packed_bytes)
+    said = evaluate(model, tokenizer, problems, 6, prefilled=True)
     end = [tokenizer.eos_token_id]
     return [
         finetune.Example(
