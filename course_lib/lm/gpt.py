@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from course_lib import limits, weights
 from course_lib.lm.cache import Cache, all_valid, without_padding
+from course_lib.lm.rotary import rotate, rotation, turns
 
 
 @dataclass(frozen=True)
@@ -104,33 +105,6 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
 @functools.wraps(attention)
 def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-
-
-def rotation(positions: Tensor, config: GPTConfig) -> Tensor:
-    """The turn that each position gives to each pair of channels: complex, (..., T, D/2).
-
-    Pair i turns by ``position * base ** (-2 i / D)``: the first pairs like the second hand of a
-    clock, the last like the hour hand (arXiv 2104.09864, equation 15).
-    """
-    pair = torch.arange(0, config.head_size, 2, device=positions.device, dtype=torch.float32)
-    angle = positions[..., None].float() * config.rope_base ** (-pair / config.head_size)
-    return torch.polar(torch.ones_like(angle), angle)
-
-
-@functools.lru_cache(maxsize=8)
-def _turns(length: int, config: GPTConfig, device: torch.device) -> Tensor:
-    """``rotation`` of the first positions, (1, length, D/2), computed once."""
-    with torch.inference_mode(False):  # a later call may need it for gradients
-        return rotation(torch.arange(length, device=device)[None], config)
-
-
-def rotate(x: Tensor, turn: Tensor) -> Tensor:
-    """Turn each pair of neighbouring channels of ``x`` (B, T, H, D) by ``turn`` (B or 1, T, D/2).
-
-    The product of a turned query and a turned key depends on the *difference* of their positions.
-    """
-    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * turn[:, :, None]).flatten(-2).type_as(x)
 
 
 def residual_block(
@@ -270,13 +244,9 @@ class Transformer(nn.Module):
         allowed = causal_mask(new, total).to(x.device) if mask is None else mask.bool()
         allowed = allowed.view(-1, 1, new, total)
         valid = all_valid(valid_mask, cache, batch, new, x.device)
-        if valid is None:
-            rounded = 64 * -(-total // 64)  # so that one more token needs no new ones
-            turn = _turns(rounded, self.config, x.device)[:, past:total]
-        else:
+        if valid is not None:
             allowed = without_padding(allowed, valid)
-            positions = (valid.cumsum(1) - 1).clamp(min=0)[:, past:total]
-            turn = rotation(positions, self.config)
+        turn = turns(new, total, valid, self.config, x.device)
         for block in self.blocks:
             x = block(x, turn, allowed, cache)
         if cache is not None:
@@ -327,7 +297,7 @@ class GPT(nn.Module):
 def attention_maps(model: GPT, tokens: Tensor) -> Tensor:
     """Who looks at whom while the model reads ``tokens`` (B, T): (layers, B, H, T, T)."""
     x, new = model.embedding(tokens), tokens.shape[1]
-    turn = _turns(new, model.config, tokens.device)
+    turn = rotation(torch.arange(new, device=tokens.device)[None], model.config)
     mask, maps = causal_mask(new, new).to(tokens.device), []
     for block in model.transformer.blocks:
         q, k, _ = block.attention.project(block.norm1(x), turn)
