@@ -21,6 +21,7 @@ import numpy as np
 
 from benchmarks.harness import Goal, by, one_thread, over_seeds, reported
 from course_lib.lm import finetune, lora
+from course_lib.lm.packing import packed
 from course_lib.rlhf import grpo
 from course_lib.worlds import arithmetic
 from course_lib.worlds.pretrained import fast_dtype, smollm2
@@ -31,9 +32,9 @@ KEPT = ("reward", "length", "finished", "tied")
 
 
 def score(model, tokenizer, problems, prefilled: bool = False) -> dict:
-    found = arithmetic.evaluate(
-        model, tokenizer, problems, 6 if prefilled else 12, prefilled=prefilled, packed_bytes=1e9
-    )
+    new = 6 if prefilled else 12
+    with packed(model):
+        found = arithmetic.evaluate(model, tokenizer, problems, new, prefilled=prefilled)
     shares = {k: round(getattr(found, k), 4) for k in ("solved", "right", "stopped")}
     return shares | {"replies": found.replies[:6]}
 
@@ -66,7 +67,7 @@ def peak() -> float:
 
 def form_examples(model, tokenizer, problems) -> list[finetune.Example]:
     """The model's own replies after "a + b equals", sums unchecked, as examples without it."""
-    found = arithmetic.evaluate(model, tokenizer, problems, 6, prefilled=True, packed_bytes=1e9)
+    found = arithmetic.evaluate(model, tokenizer, problems, 6, prefilled=True)
     texts = [f"{a} + {b} equals {r}" for (a, b), r in zip(problems, found.replies, strict=True)]
     end = [tokenizer.eos_token_id]
     return [
@@ -81,7 +82,8 @@ def train_form(seed: int) -> dict:
     """Fine-tuning on the form alone."""
     model, tokenizer = smollm2()
     problems = arithmetic.split(seed)
-    examples = form_examples(model, tokenizer, problems.train)
+    with packed(model):
+        examples = form_examples(model, tokenizer, problems.train)
     lora.apply(model, arithmetic.ADAPTERS, seed)
     start = time.process_time()
     for _ in finetune.train(model, examples, FORM, seed):

@@ -1,7 +1,7 @@
 """Writing text: draw a token, append it, ask again.
 
 ``generate`` continues a batch of prompts, ``stream`` one prompt, token by token. Both read each
-token once and remember its keys and values (``gpt.Cache``). Temperature as in Ackley, Hinton and
+token once and remember its keys and values (``cache.Cache``). Temperature as in Ackley, Hinton and
 Sejnowski (1985); top-k as in Fan et al., arXiv 1805.04833; top-p ("nucleus") as in Holtzman et
 al., 1904.09751. Left out: beam search, repetition penalties, speculative decoding.
 
@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_lib.lm.gpt import GPT, Cache
-from course_lib.lm.packing import packed
+from course_lib import limits
+from course_lib.lm.cache import Cache
+from course_lib.lm.gpt import GPT
 
 
 @dataclass(frozen=True)
@@ -31,15 +32,13 @@ class Sampling:
     stop_tokens: tuple[int, ...] = ()  # any of these ends a sequence, and is part of it
 
     def __post_init__(self) -> None:
-        limits = [
-            ("max_new_tokens", self.max_new_tokens >= 1, "be at least 1"),
-            ("temperature", self.temperature >= 0, "not be negative"),
-            ("top_k", self.top_k is None or self.top_k >= 1, "be at least 1, or None"),
-            ("top_p", self.top_p is None or 0 < self.top_p <= 1, "lie in (0, 1], or be None"),
-        ]
-        for name, holds, limit in limits:
-            if not holds:
-                raise ValueError(f"{name} must {limit}, got {getattr(self, name)}")
+        limits.check(
+            self,
+            at_least_1="max_new_tokens top_k",
+            not_negative="temperature",
+            share="top_p",
+            optional="top_k top_p",
+        )
 
 
 class Generated(NamedTuple):
@@ -188,8 +187,6 @@ def generate(
     sampling: Sampling | None = None,
     generator: torch.Generator | None = None,
     cache: Cache | None = None,
-    *,
-    packed_bytes: float = 0,
 ) -> Generated:
     """Continue each row of ``tokens`` (B, P), padded on the left where ``valid_mask`` is 0.
 
@@ -197,22 +194,21 @@ def generate(
     the model's context goes on from the later half of what fits. ``cache`` may hold
     what stands before ``tokens``, read once for all rows; it needs room for
     P + ``max_new_tokens`` - 1 more positions. Memory beyond the model: two vectors per layer and
-    token. Large batches get faster where you can spare a copy of the weights meanwhile:
-    ``packed_bytes`` says how large it may be (``math.inf``: all of them; see `packing`).
+    token. Batches get faster inside ``with packed(model):`` (see `packing`), where you can spare a
+    copy of the weights.
     """
     sampling = sampling or Sampling()
     stops = torch.tensor(sampling.stop_tokens, dtype=tokens.dtype, device=tokens.device)
     alive = torch.ones(len(tokens), dtype=torch.bool, device=tokens.device)
     new, masks, logps = [], [], []
-    with packed(model, packed_bytes):
-        for token, logp in _steps(model, tokens, valid_mask, sampling, generator, cache):
-            # Rows do not see each other: what a finished row goes on to write is dropped here.
-            new.append(torch.where(alive, token, new[-1] if new else token))
-            masks.append(alive)
-            logps.append(torch.where(alive, logp, 0.0))
-            alive = alive & ~torch.isin(token, stops)
-            if not alive.any():
-                break
+    for token, logp in _steps(model, tokens, valid_mask, sampling, generator, cache):
+        # Rows do not see each other: what a finished row goes on to write is dropped here.
+        new.append(torch.where(alive, token, new[-1] if new else token))
+        masks.append(alive)
+        logps.append(torch.where(alive, logp, 0.0))
+        alive = alive & ~torch.isin(token, stops)
+        if not alive.any():
+            break
     if valid_mask is None:
         valid_mask = torch.ones_like(tokens, dtype=torch.bool)
     mask = torch.stack(masks, dim=1)

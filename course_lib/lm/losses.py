@@ -6,16 +6,16 @@ so all functions here shift by one.
 """
 
 import math
-from collections.abc import Callable
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from course_lib.lm.gpt import GPT
+from course_lib.rl.losses import masked_mean
 
 
 def next_token_nll(logits: Tensor, tokens: Tensor) -> Tensor:
-    """The surprise, -log p in nats, of every token but the first, (B, T - 1).
+    """The negative log-likelihood ("surprise") in nats of each token but the first, (B, T - 1).
 
     ``logits`` (B, T, V) are a model's scores after each of ``tokens`` (B, T). Those at position t
     are compared with the token at t + 1; the last ones predict a token that is not there.
@@ -26,24 +26,16 @@ def next_token_nll(logits: Tensor, tokens: Tensor) -> Tensor:
 
 
 def next_token_loss(
-    logits: Tensor,
-    tokens: Tensor,
-    target_mask: Tensor | None = None,
-    *,
-    next_token_nll: Callable[[Tensor, Tensor], Tensor] = next_token_nll,
+    logits: Tensor, tokens: Tensor, target_mask: Tensor | None = None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean surprise per target in nats, a number, and the same in bits as a metric.
+    """Cross-entropy: the mean surprise per target in nats, a number, and in bits as a metric.
 
     ``logits`` (B, T, V), ``tokens`` (B, T). ``target_mask`` (B, T) is 1 at the tokens that the
     model should learn to write; None means all. Shannon, "A mathematical theory of communication"
     (1948): the bits that an ideal compressor would spend on a token.
     """
     nll = next_token_nll(logits, tokens)
-    if target_mask is None:
-        loss = nll.mean()
-    else:
-        wanted = target_mask[:, 1:].to(nll.dtype)
-        loss = (nll * wanted).sum() / wanted.sum().clamp(min=1)
+    loss = masked_mean(nll, None if target_mask is None else target_mask[:, 1:])
     return loss, {"bits": loss.detach() / math.log(2)}
 
 

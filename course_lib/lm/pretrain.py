@@ -13,14 +13,14 @@ many tokens: choose ``total_steps`` for the time that you have.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_lib import allocator, randomness
+from course_lib import allocator, limits, randomness
 from course_lib.lm import losses
 from course_lib.lm.gpt import GPT, GPTConfig
 
@@ -40,31 +40,21 @@ class Config:
     max_grad_norm: float = 1.0  # longer gradients are shortened to this
 
     def __post_init__(self) -> None:
-        limits = [
-            ("total_steps batch_size", lambda x: x >= 1, "be at least 1"),
+        limits.check(
+            self,
             ("context", lambda x: x >= 2, "be at least 2: a token and the one after it"),
-            ("learning_rate max_grad_norm", lambda x: x > 0, "be above 0"),
-            ("warmup final_rate", lambda x: 0 <= x <= 1, "lie in [0, 1]"),
-            ("weight_decay", lambda x: x >= 0, "not be negative"),
-        ]
-        for names, holds, limit in limits:
-            for name in names.split():
-                if not holds(getattr(self, name)):
-                    raise ValueError(f"{name} must {limit}, got {getattr(self, name)}")
+            at_least_1="total_steps batch_size",
+            above_0="learning_rate max_grad_norm",
+            fraction="warmup final_rate",
+            not_negative="weight_decay",
+        )
 
 
-def train(
-    model: GPT,
-    tokens: Tensor,
-    config: Config,
-    seed: int = 0,
-    *,
-    next_token_loss: Callable[..., tuple[Tensor, dict]] = losses.next_token_loss,
-) -> Iterator[dict[str, float]]:
+def train(model: GPT, tokens: Tensor, config: Config, seed: int = 0) -> Iterator[dict[str, float]]:
     """Train ``model`` in place on one long text, ``tokens`` (N,); one record per update.
 
     "steps" counts updates and "tokens" the tokens read; "loss" is the batch's, in nats per token,
-    "bits" the same in bits. ``next_token_loss(logits (B, T, V), tokens (B, T))`` may be your own.
+    "bits" the same in bits.
     """
     allocator.keep_freed_memory()
     generator = randomness.generator(seed)
@@ -75,7 +65,7 @@ def train(
         rate = learning_rate(step, config)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss, _ = next_token_loss(model(windows), windows)
+        loss, _ = losses.next_token_loss(model(windows), windows)
         optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)

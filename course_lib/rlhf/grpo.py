@@ -25,6 +25,7 @@ from course_lib.lm import lora
 from course_lib.lm.generate import Sampling
 from course_lib.lm.gpt import GPT
 from course_lib.lm.losses import response_logp
+from course_lib.lm.packing import packed
 from course_lib.rl.losses import clipped_surrogate, masked_mean, probability_ratio
 from course_lib.rlhf.rollouts import Reward, Rollout, collect
 
@@ -200,9 +201,8 @@ def train(
     batches = randomness.shuffled_batches(len(prompts), config.prompts, generator)
     for step in range(1, config.total_steps + 1):
         rows = [prompts[i] for i in next(batches) for _ in range(config.group_size)]
-        rollout = collect(
-            model, rows, reward, sampling, generator, packed_bytes=config.packed_bytes
-        )
+        with packed(model, config.packed_bytes):
+            rollout = collect(model, rows, reward, sampling, generator)
         grouped = rollout.rewards.view(config.prompts, config.group_size)
         advantages = group_advantages(grouped, config.scale).flatten()
         weights = token_weights(rollout.response_mask, config.normalise, config.max_new_tokens)

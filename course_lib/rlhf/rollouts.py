@@ -38,14 +38,12 @@ def collect(
     reward: Reward,
     sampling: Sampling,
     generator: torch.Generator | None = None,
-    *,
-    packed_bytes: float = 0,
 ) -> Rollout:
     """Let ``model`` respond to each of ``prompts``, and have the responses rewarded.
 
     ``sampling.stop_tokens`` must hold the token that ends a response. Its top-k and top-p must be
     unset: the log-probabilities are those of the whole distribution, and only there do they tell
-    how probable each draw was. ``packed_bytes`` as in ``generate``.
+    how probable each draw was.
     """
     if not sampling.stop_tokens:
         raise ValueError("sampling.stop_tokens must name the token that ends a response, got none")
@@ -62,7 +60,6 @@ def collect(
         valid_mask.to(device),
         sampling,
         generator,
-        packed_bytes=packed_bytes,
     )
     responses = responses_of(written.tokens, written.response_mask)
     rewards = reward([list(p) for p in prompts], responses)

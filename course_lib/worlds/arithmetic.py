@@ -85,7 +85,6 @@ def evaluate(
     max_new_tokens: int = 12,
     *,
     prefilled: bool = False,
-    packed_bytes: float = 0,
     batch_size: int = 44,
 ) -> Score:
     """Ask every question, greedily. ``prefilled`` writes "a + b equals" for the model."""
@@ -97,7 +96,7 @@ def evaluate(
     responses: list[list[int]] = []
     for start in range(0, len(prompts), batch_size):
         tokens, valid_mask = left_pad(prompts[start : start + batch_size])
-        out = generate(model, tokens, valid_mask, sampling, packed_bytes=packed_bytes)
+        out = generate(model, tokens, valid_mask, sampling)
         responses += responses_of(out.tokens, out.response_mask)
     is_right, stopped = right(prompts, responses), stops(prompts, responses)
     texts = [tokenizer.decode(r, skip_special_tokens=True).strip() for r in responses]

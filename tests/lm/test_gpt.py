@@ -1,5 +1,6 @@
 """The transformer against its formulas written out, against itself with and without memory."""
 
+import inspect
 import itertools
 import math
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from course_lib.classroom import use
 from course_lib.lm import gpt
 from course_lib.lm.gpt import GPT, GPTConfig
 
@@ -95,12 +97,14 @@ def test_logits_are_those_of_the_formulas(model):
         torch.testing.assert_close(model(tokens)[0].double(), expected, rtol=0, atol=2e-5)
 
 
-def test_readable_attention_equals_the_fused_kernel():
+def test_the_kernel_computes_the_formula_that_is_shown():
     q, k, v = torch.randn(3, 2, 3, 5, 8, generator=torch.Generator().manual_seed(0)).unbind()
     mask = gpt.causal_mask(5, 5)
-    torch.testing.assert_close(gpt.attention(q, k, v, mask), gpt.fused_attention(q, k, v, None))
-    torch.testing.assert_close(gpt.attention(q, k, v, mask), gpt.fused_attention(q, k, v, mask))
+    formula = inspect.unwrap(gpt.attention)
+    assert "softmax" in inspect.getsource(gpt.attention), "the solution that a learner is shown"
+    torch.testing.assert_close(gpt.attention(q, k, v, mask), formula(q, k, v, mask))
     weights = gpt.attention_weights(q, k, mask)
+    torch.testing.assert_close(weights @ v, formula(q, k, v, mask))
     torch.testing.assert_close(weights.sum(-1), torch.ones(2, 3, 5))
     assert bool((weights[..., ~mask] == 0).all())
 
@@ -128,7 +132,7 @@ def test_turned_queries_and_keys_know_only_their_distance():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_norm_and_its_gradient_equal_pytorchs(dtype):
+def test_norm_and_its_gradient_equal_the_formulas(dtype):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, 5, 24, generator=generator).to(dtype)
     norm = gpt.RMSNorm(24, 1e-5).to(dtype)
@@ -139,7 +143,8 @@ def test_norm_and_its_gradient_equal_pytorchs(dtype):
     y = norm(ours)
     y.backward(upstream)
     gradient, norm.weight.grad = norm.weight.grad, None
-    expected = torch.nn.functional.rms_norm(theirs, (24,), norm.weight, 1e-5)
+    square = theirs.float().square().mean(-1, keepdim=True)
+    expected = (theirs.float() / torch.sqrt(square + 1e-5)).to(dtype) * norm.weight
     expected.backward(upstream)
     torch.testing.assert_close(y, expected, **close)
     torch.testing.assert_close(ours.grad, theirs.grad, **close)
@@ -236,33 +241,50 @@ def test_a_mask_of_your_own_keeps_two_texts_apart():
     torch.testing.assert_close(hidden[:, 5:], alone, rtol=0, atol=1e-5)
 
 
-def test_your_own_attention_is_used_and_always_gets_a_mask():
+def test_another_attention_and_mask_are_used_also_with_a_cache():
     calls = []
 
     def attend(q, k, v, mask):
-        calls.append((q.shape, k.shape, mask.dtype))
-        return gpt.attention(q, k, v, mask)
+        calls.append(mask.dtype)
+        return gpt.attention_weights(q, k, mask) @ v
 
-    torch.manual_seed(0)
-    plain = GPT(SHAPES["grouped queries"])
-    torch.manual_seed(0)
-    model = GPT(SHAPES["grouped queries"], attend=attend)
-    tokens = _tokens(2, 6)
-    torch.testing.assert_close(model(tokens), plain(tokens), rtol=0, atol=1e-5)
-    assert calls and all(dtype == torch.bool for *_, dtype in calls)
-    cache = model.new_cache(2, 6)
-    parts = [model(tokens[:, :5], cache=cache), model(tokens[:, 5:], cache=cache)]
-    torch.testing.assert_close(torch.cat(parts, 1), plain(tokens), rtol=0, atol=1e-5)
+    def see(queries, keys):
+        calls.append(torch.bool)
+        return torch.arange(keys) <= torch.arange(keys - queries, keys)[:, None]
+
+    model, tokens = _model(SHAPES["grouped queries"]), _tokens(2, 6)
+    expected = model(tokens)
+    with use({gpt.attention: attend, gpt.causal_mask: see}):
+        torch.testing.assert_close(model(tokens), expected, rtol=0, atol=1e-5)
+        assert calls == [torch.bool] * (1 + model.config.layers)
+        cache = model.new_cache(2, 6)
+        parts = [model(tokens[:, :5], cache=cache), model(tokens[:, 5:], cache=cache)]
+        torch.testing.assert_close(torch.cat(parts, 1), expected, rtol=0, atol=1e-5)
+    with use({gpt.causal_mask: lambda queries, keys: torch.ones(queries, keys).bool()}):
+        assert not torch.allclose(model(tokens), expected, atol=1e-3)
+    with use({gpt.residual_block: lambda x, *_: x}):
+        torch.testing.assert_close(
+            model.hidden(tokens), model.transformer.norm(model.embedding(tokens))
+        )
+    assert torch.equal(model(tokens), expected)
 
 
-def test_attention_maps_show_weights_and_leave_the_model_as_it_was(model):
+def test_attention_maps_show_the_weights_that_the_model_uses(model):
     tokens = _tokens(2, 6)
     maps = gpt.attention_maps(model, tokens)
     c = model.config
     assert maps.shape == (c.layers, 2, c.heads, 6, 6)
     torch.testing.assert_close(maps.sum(-1), torch.ones(maps.shape[:-1]))
     assert bool((maps.triu(1) == 0).all())
-    assert model.transformer.attend is gpt.fused_attention
+    used = []
+
+    def watched(q, k, v, mask):
+        used.append(gpt.attention_weights(q, k, mask))
+        return used[-1] @ v
+
+    with use({gpt.attention: watched}), torch.no_grad():
+        model(tokens)
+    torch.testing.assert_close(maps, torch.stack(used), rtol=0, atol=1e-5)
 
 
 # --- Shapes, sizes, files ----------------------------------------------------------------------
@@ -300,7 +322,7 @@ def test_a_damaged_file_is_named_in_a_sentence(tmp_path):
     path = tmp_path / "model.safetensors"
     gpt.save(_model(SHAPES["wide heads"]), path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"model\.safetensors does not hold a model"):
+    with pytest.raises(ValueError, match=r"model\.safetensors holds no weights of the kind"):
         gpt.load(path)
     with pytest.raises(FileNotFoundError):
         gpt.load(tmp_path / "nowhere.safetensors")

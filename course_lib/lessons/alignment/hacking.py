@@ -19,6 +19,7 @@ from course_lib.lm import lora
 from course_lib.lm.generate import Sampling
 from course_lib.lm.gpt import GPT
 from course_lib.lm.losses import response_logp
+from course_lib.lm.packing import packed
 from course_lib.rlhf import grpo, rewards
 from course_lib.rlhf.rollouts import Reward, collect
 
@@ -86,7 +87,8 @@ def evaluate(
     prompts = [prompt for prompt in openings(tokenizer) for _ in range(each)]
     mood = rewards.sentiment(tokenizer.decode)
     generator = torch.Generator().manual_seed(seed)
-    out = collect(model, prompts, mood, sampling, generator, packed_bytes=GRPO.packed_bytes)
+    with packed(model, GRPO.packed_bytes):
+        out = collect(model, prompts, mood, sampling, generator)
     with grpo.adapters_off(model):
         arguments = (out.tokens, out.valid_mask, out.response_mask)
         parts = zip(*(x.split(8) for x in arguments), strict=True)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_lib.classroom.check import Case, Exercise, Mistake
+from course_lib.classroom.check import Case, Exercise
 from course_lib.lm import generate, gpt, losses
 
 
@@ -88,101 +88,51 @@ def _attention_cases(rng: np.random.Generator) -> list[Case]:
     return [*hand, drawn, square]
 
 
-def _attends(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    mask: Tensor,
-    divide: float | None = None,
-    hide: float = -math.inf,
-    axis: int = -1,
-) -> Tensor:
-    """Attention whose parts can be set wrongly."""
-    scores = q @ k.transpose(-2, -1) / (math.sqrt(q.shape[-1]) if divide is None else divide)
-    return scores.masked_fill(~mask, hide).softmax(dim=axis) @ v
-
-
-def _masks_after_softmax(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    weights = (q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])).softmax(dim=-1)
-    return weights.masked_fill(~mask, 0.0) @ v
-
-
-def _without_softmax(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
-    return scores.masked_fill(~mask, 0.0) @ v
-
-
 attention = Exercise(
-    reference=gpt.attention,
+    reference=gpt.attention,  # its edits change the formula that it wraps
     cases=_attention_cases,
-    mistakes=(
-        Mistake(
-            "does not scale",
-            lambda q, k, v, mask: _attends(q, k, v, mask, divide=1.0),
-            "The scores are not scaled. A sum of D products grows with D, and softmax of large "
-            "numbers picks one key and ignores the rest: divide by `math.sqrt(q.shape[-1])`.",
-        ),
-        Mistake(
-            "divides by D",
-            lambda q, k, v, mask: _attends(q, k, v, mask, divide=q.shape[-1]),
-            "You divided by D, so the weights come out too even. The spread of a sum of D random "
-            "products grows with the *root* of D: divide by `math.sqrt(q.shape[-1])`.",
-        ),
-        Mistake(
-            "counts positions instead of channels",
-            lambda q, k, v, mask: _attends(q, k, v, mask, divide=math.sqrt(q.shape[-2])),
-            "You divided by the root of T, the number of queries. A score is a sum over the D "
-            "*channels*: that is `q.shape[-1]`.",
-        ),
-        Mistake(
-            "softmax over the queries",
-            lambda q, k, v, mask: _attends(q, k, v, mask, axis=-2),
-            "Your softmax runs over the queries, so the weights of one *key* sum to 1. Each query "
-            "shares its attention among the keys: `softmax(dim=-1)`.",
-        ),
-        Mistake(
-            "masks after softmax",
-            _masks_after_softmax,
-            "You set weights to 0 after softmax, so the weights left no longer sum to 1. Set the "
-            "hidden *scores* to minus infinity before softmax: e to that power is 0.",
-        ),
-        Mistake(
-            "mask upside down",
-            lambda q, k, v, mask: _attends(q, k, v, ~mask),
-            "Your mask works upside down. It is True where a query *may* look: "
-            "`masked_fill` wants to know where to write, which is `~mask`.",
-        ),
-        Mistake(
-            "hides with zero",
-            lambda q, k, v, mask: _attends(q, k, v, mask, hide=0.0),
-            "You set hidden scores to 0. Softmax makes e^0 = 1 of that, a fair share of attention. "
-            "Use `-torch.inf`, whose share is 0.",
-        ),
-        Mistake(
-            "ignores the mask",
-            lambda q, k, v, mask: _attends(q, k, v, torch.ones_like(mask)),
-            "The mask changes nothing in your version, so a query sees what comes after it. "
-            "`scores.masked_fill(~mask, -torch.inf)` hides it.",
-        ),
-        Mistake(
-            "averages the keys",
-            lambda q, k, v, mask: _attends(q, k, k, mask),
-            "You averaged the keys. A key only says where to look; what is handed over is the "
-            "value: end with `weights @ v`.",
-        ),
-        Mistake(
-            "forgets softmax",
-            _without_softmax,
-            "You weighed the values with the raw scores, which may be negative and sum to "
-            "anything. Softmax makes a share of each: positive, and 1 in all.",
-        ),
-        Mistake(
-            "stops at the weights",
-            lambda q, k, v, mask: _attends(q, k, torch.eye(k.shape[-2]), mask),
-            "Those are the weights, (..., T, S). The answer is what they gather: multiply them "
-            "with `v`.",
-        ),
-    ),
+    edits="""
+    does not scale: ` / math.sqrt(q.shape[-1])` goes. The scores are not scaled. A sum of D products
+        grows with D, and softmax of large numbers picks one key and ignores the rest: divide by
+        `math.sqrt(q.shape[-1])`.
+
+    divides by D: `math.sqrt(q.shape[-1])` becomes `q.shape[-1]`. You divided by D, so the weights
+        come out too even. The spread of a sum of D random products grows with the *root* of D:
+        divide by `math.sqrt(q.shape[-1])`.
+
+    counts positions instead of channels: `q.shape[-1]` becomes `q.shape[-2]`. You divided by the
+        root of T, the number of queries. A score is a sum over the D *channels*: that is
+        `q.shape[-1]`.
+
+    softmax over the queries: `softmax(dim=-1)` becomes `softmax(dim=-2)`. Your softmax runs over
+        the queries, so the weights of one *key* sum to 1. Each query shares its attention among the
+        keys: `softmax(dim=-1)`.
+
+    masks after softmax: `masked_fill(~mask, -torch.inf).softmax(dim=-1)` becomes
+        `softmax(dim=-1).masked_fill(~mask, 0.0)`. You set weights to 0 after softmax, so the
+        weights left no longer sum to 1. Set the hidden *scores* to minus infinity before softmax: e
+        to that power is 0.
+
+    mask upside down: `~mask` becomes `mask`. Your mask works upside down. It is True where a query
+        *may* look: `masked_fill` wants to know where to write, which is `~mask`.
+
+    hides with zero: `-torch.inf` becomes `0.0`. You set hidden scores to 0. Softmax makes e^0 = 1
+        of that, a fair share of attention. Use `-torch.inf`, whose share is 0.
+
+    ignores the mask: `.masked_fill(~mask, -torch.inf)` goes. The mask changes nothing in your
+        version, so a query sees what comes after it. `scores.masked_fill(~mask, -torch.inf)` hides
+        it.
+
+    averages the keys: `@ v` becomes `@ k`. You averaged the keys. A key only says where to look;
+        what is handed over is the value: end with `weights @ v`.
+
+    forgets softmax: `-torch.inf).softmax(dim=-1)` becomes `0.0)`. You weighed the values with the
+        raw scores, which may be negative and sum to anything. Softmax makes a share of each:
+        positive, and 1 in all.
+
+    stops at the weights: ` @ v` goes. Those are the weights, (..., T, S). The answer is what they
+        gather: multiply them with `v`.
+    """,
     hints=(
         "Three steps: a score for each query and key, softmax over the keys, a weighted mean of "
         "the values.",
@@ -218,67 +168,39 @@ def _mask_cases(rng: np.random.Generator) -> list[Case]:
     return [*hand, *drawn]
 
 
-def _all(queries: int, keys: int) -> Tensor:
-    return torch.ones(queries, keys, dtype=torch.bool)
-
-
 causal_mask = Exercise(
     reference=gpt.causal_mask,
     cases=_mask_cases,
-    mistakes=(
-        Mistake(
-            "does not see itself",
-            lambda queries, keys: _all(queries, keys).tril(keys - queries - 1),
-            "No position sees itself in your mask, and the first one sees nothing at all: softmax "
-            "over nothing is NaN. A token may look at itself; what it must not see is the *next* "
-            "one.",
-        ),
-        Mistake(
-            "sees the future",
-            lambda queries, keys: _all(queries, keys).triu(keys - queries),
-            "Your triangle is the upper one: each position sees what comes after it. It would "
-            "copy the answer. `tril` keeps the lower triangle.",
-        ),
-        Mistake(
-            "marks what is hidden",
-            lambda queries, keys: _all(queries, keys).triu(keys - queries + 1),
-            "Your mask is True where a query must *not* look. Here a mask is named for what it "
-            "keeps: turn it around with `~`.",
-        ),
-        Mistake(
-            "counts from the first key",
-            lambda queries, keys: _all(queries, keys).tril(),
-            "Your queries stand at the beginning of the text. They are the *last* of the keys: "
-            "earlier ones are remembered. Move the diagonal by `keys - queries`, or a model with a "
-            "cache forgets what it read.",
-        ),
-        Mistake(
-            "turned around",
-            lambda queries, keys: _all(queries, keys).tril(keys - queries).T,
-            "Rows and columns are exchanged. There is one row for each query, and one column for "
-            "each key: (queries, keys).",
-        ),
-        Mistake(
-            "numbers",
-            lambda queries, keys: torch.ones(queries, keys).tril(keys - queries),
-            "The pattern is right, but it holds numbers, which `~mask` cannot turn around. Give "
-            "`dtype=torch.bool` to `torch.ones`.",
-        ),
-        Mistake(
-            "scores",
-            lambda queries, keys: torch.zeros(queries, keys).masked_fill(
-                ~_all(queries, keys).tril(keys - queries), -math.inf
-            ),
-            "You returned 0 and minus infinity, to be added to the scores. Here a mask is `bool`: "
-            "True where a query may look. `attention` does the rest.",
-        ),
-        Mistake(
-            "everything",
-            _all,
-            "Everyone sees everyone. A position that sees the next token has nothing to learn from "
-            "predicting it: keep the lower triangle with `tril`.",
-        ),
-    ),
+    edits="""
+    does not see itself: `keys - queries` becomes `keys - queries - 1`. No position sees itself in
+        your mask, and the first one sees nothing at all: softmax over nothing is NaN. A token may
+        look at itself; what it must not see is the *next* one.
+
+    sees the future: `tril` becomes `triu`. Your triangle is the upper one: each position sees what
+        comes after it. It would copy the answer. `tril` keeps the lower triangle.
+
+    marks what is hidden: `tril(keys - queries)` becomes `triu(keys - queries + 1)`. Your mask is
+        True where a query must *not* look. Here a mask is named for what it keeps: turn it around
+        with `~`.
+
+    counts from the first key: `tril(keys - queries)` becomes `tril()`. Your queries stand at the
+        beginning of the text. They are the *last* of the keys: earlier ones are remembered. Move
+        the diagonal by `keys - queries`, or a model with a cache forgets what it read.
+
+    turned around: `tril(keys - queries)` becomes `tril(keys - queries).T`. Rows and columns are
+        exchanged. There is one row for each query, and one column for each key: (queries, keys).
+
+    numbers: `, dtype=torch.bool` goes. The pattern is right, but it holds numbers, which `~mask`
+        cannot turn around. Give `dtype=torch.bool` to `torch.ones`.
+
+    scores: `torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)` becomes
+        `torch.full((queries, keys), -torch.inf).triu(keys - queries + 1)`. You returned 0 and minus
+        infinity, to be added to the scores. Here a mask is `bool`: True where a query may look.
+        `attention` does the rest.
+
+    everything: `.tril(keys - queries)` goes. Everyone sees everyone. A position that sees the next
+        token has nothing to learn from predicting it: keep the lower triangle with `tril`.
+    """,
     hints=(
         "Draw it for three words: one row per query, one column per key, a cross where it may "
         "look. Which triangle is it?",
@@ -341,130 +263,53 @@ def _block_cases(rng: np.random.Generator) -> list[Case]:
     return [*hand, Case("two random texts of three words", args, _float(expected), atol=1e-5)]
 
 
-def _post_norm(x, norm1, attention, norm2, feed_forward):
-    x = norm1(x + attention(x))
-    return norm2(x + feed_forward(x))
-
-
-def _no_residuals(x, norm1, attention, norm2, feed_forward):
-    return feed_forward(norm2(attention(norm1(x))))
-
-
-def _no_first_residual(x, norm1, attention, norm2, feed_forward):
-    x = attention(norm1(x))
-    return x + feed_forward(norm2(x))
-
-
-def _no_second_residual(x, norm1, attention, norm2, feed_forward):
-    return feed_forward(norm2(x + attention(norm1(x))))
-
-
-def _normalises_the_stream(x, norm1, attention, norm2, feed_forward):
-    x = norm1(x)
-    x = x + attention(x)
-    x = norm2(x)
-    return x + feed_forward(x)
-
-
-def _side_by_side(x, norm1, attention, norm2, feed_forward):
-    return x + attention(norm1(x)) + feed_forward(norm2(x))
-
-
-def _first_norm_twice(x, norm1, attention, norm2, feed_forward):
-    x = x + attention(norm1(x))
-    return x + feed_forward(norm1(x))
-
-
-def _no_norms(x, norm1, attention, norm2, feed_forward):
-    x = x + attention(x)
-    return x + feed_forward(x)
-
-
-def _network_first(x, norm1, attention, norm2, feed_forward):
-    x = x + feed_forward(norm2(x))
-    return x + attention(norm1(x))
-
-
-def _adds_to_the_start(x, norm1, attention, norm2, feed_forward):
-    return x + feed_forward(norm2(x + attention(norm1(x))))
-
-
-def _in_place(x, norm1, attention, norm2, feed_forward):
-    x += attention(norm1(x))
-    x += feed_forward(norm2(x))
-    return x
-
-
 residual_block = Exercise(
     reference=gpt.residual_block,
     cases=_block_cases,
-    mistakes=(
-        Mistake(
-            "norm after the sum",
-            _post_norm,
-            "You normalise after adding (post-norm, as in the first transformers). Then the stream "
-            "is rescaled in every block, and so is its gradient. Here each branch normalises its "
-            "own *copy*: `x + attention(norm1(x))`.",
-        ),
-        Mistake(
-            "no residuals",
-            _no_residuals,
-            "Nothing is added: each branch replaces the stream by what it found, and what was "
-            "known before is lost. Write `x = x + ...` for both branches.",
-        ),
-        Mistake(
-            "forgets the first residual",
-            _no_first_residual,
-            "The output of attention replaces the stream. Add it: `x = x + attention(norm1(x))`.",
-        ),
-        Mistake(
-            "forgets the second residual",
-            _no_second_residual,
-            "The output of the network replaces the stream. Add it: `x + feed_forward(norm2(x))`.",
-        ),
-        Mistake(
-            "normalises the stream",
-            _normalises_the_stream,
-            "You normalised the stream itself (`x = norm1(x)`). Only the branch should read the "
-            "normalised copy; the stream is only ever added to: `x = x + attention(norm1(x))`.",
-        ),
-        Mistake(
-            "side by side",
-            _side_by_side,
-            "Both branches read the same `x`. Some models do that, but here the network reads the "
-            "stream *after* attention has written to it.",
-        ),
-        Mistake(
-            "adds to the start",
-            _adds_to_the_start,
-            "The network reads the right thing, but you added its output to the stream as it was "
-            "before attention, so what attention found is lost. Store the first sum in `x`.",
-        ),
-        Mistake(
-            "uses the first norm twice",
-            _first_norm_twice,
-            "Both branches use `norm1`. Each norm has its own learned weights: the second branch "
-            "reads `norm2(x)`.",
-        ),
-        Mistake(
-            "forgets the norms",
-            _no_norms,
-            "The branches read the stream as it is, and it grows with every block. Give them "
-            "`norm1(x)` and `norm2(x)`.",
-        ),
-        Mistake(
-            "network first",
-            _network_first,
-            "You ran the network before attention. Attention gathers what other positions know; "
-            "then the network thinks about it.",
-        ),
-        Mistake(
-            "writes into the input",
-            _in_place,
-            "The values are right, but `x += ...` changes the caller's tensor, and with it what "
-            "the gradient needs. Write `x = x + ...`.",
-        ),
-    ),
+    edits="""
+    norm after the sum: `x + attention(norm1(x))` becomes `norm1(x + attention(x))`, `x +
+        feed_forward(norm2(x))` becomes `norm2(x + feed_forward(x))`. You normalise after adding
+        (post-norm, as in the first transformers). Then the stream is rescaled in every block, and
+        so is its gradient. Here each branch normalises its own *copy*: `x + attention(norm1(x))`.
+
+    no residuals: `x + attention` becomes `attention`, `x + feed_forward` becomes `feed_forward`.
+        Nothing is added: each branch replaces the stream by what it found, and what was known
+        before is lost. Write `x = x + ...` for both branches.
+
+    forgets the first residual: `x + attention` becomes `attention`. The output of attention
+        replaces the stream. Add it: `x = x + attention(norm1(x))`.
+
+    forgets the second residual: `x + feed_forward` becomes `feed_forward`. The output of the
+        network replaces the stream. Add it: `x + feed_forward(norm2(x))`.
+
+    normalises the stream: `x = x + attention(norm1(x))` becomes `x = norm1(x); x = x +
+        attention(x); x = norm2(x)`, `feed_forward(norm2(x))` becomes `feed_forward(x)`. You
+        normalised the stream itself (`x = norm1(x)`). Only the branch should read the normalised
+        copy; the stream is only ever added to: `x = x + attention(norm1(x))`.
+
+    side by side: `x = x + attention` becomes `found = attention`, `x + feed_forward` becomes `x +
+        found + feed_forward`. Both branches read the same `x`. Some models do that, but here the
+        network reads the stream *after* attention has written to it.
+
+    adds to the start: `x = x + attention` becomes `found = attention`, `norm2(x)` becomes `norm2(x
+        + found)`. The network reads the right thing, but you added its output to the stream as it
+        was before attention, so what attention found is lost. Store the first sum in `x`.
+
+    uses the first norm twice: `norm2(x)` becomes `norm1(x)`. Both branches use `norm1`. Each norm
+        has its own learned weights: the second branch reads `norm2(x)`.
+
+    forgets the norms: `norm1(x)` becomes `x`, `norm2(x)` becomes `x`. The branches read the stream
+        as it is, and it grows with every block. Give them `norm1(x)` and `norm2(x)`.
+
+    network first: `attention(norm1(x))` becomes `feed_forward(norm2(x))`, `return x +
+        feed_forward(norm2(x))` becomes `return x + attention(norm1(x))`. You ran the network before
+        attention. Attention gathers what other positions know; then the network thinks about it.
+
+    writes into the input: `x = x + attention` becomes `x += attention`, `return x +
+        feed_forward(norm2(x))` becomes `x += feed_forward(norm2(x)); return x`. The values are
+        right, but `x += ...` changes the caller's tensor, and with it what the gradient needs.
+        Write `x = x + ...`.
+    """,
     hints=(
         "Two branches, one after the other. Each reads a normalised copy of `x`, and its output is "
         "added to `x`.",
@@ -512,92 +357,54 @@ def _nll_cases(rng: np.random.Generator) -> list[Case]:
     return [*hand, Case("two random texts of five tokens", args, _float(expected), atol=1e-5)]
 
 
-def _read_off(logp: Tensor, tokens: Tensor) -> Tensor:
-    return logp.gather(-1, tokens[..., None])[..., 0]
-
-
-def _nll(logits: Tensor, tokens: Tensor) -> Tensor:
-    return -_read_off(logits.log_softmax(-1)[:, :-1], tokens[:, 1:])
-
-
-def _softmax_by_hand(logits: Tensor, tokens: Tensor) -> Tensor:
-    shares = logits.exp() / logits.exp().sum(-1, keepdim=True)
-    return -_read_off(shares.log()[:, :-1], tokens[:, 1:])
-
-
 next_token_nll = Exercise(
     reference=losses.next_token_nll,
     cases=_nll_cases,
-    mistakes=(
-        Mistake(
-            "does not shift",
-            lambda logits, tokens: -_read_off(logits.log_softmax(-1), tokens),
-            "Each position is compared with its *own* token, which it has just read: a model would "
-            "only learn to repeat. Position t predicts token t + 1: take `logits[:, :-1]` and "
-            "`tokens[:, 1:]`.",
-        ),
-        Mistake(
-            "drops the last of both",
-            lambda logits, tokens: -_read_off(logits.log_softmax(-1)[:, :-1], tokens[:, :-1]),
-            "You dropped the last position of both, so each is still compared with its own token. "
-            "Drop the *first* token: `tokens[:, 1:]`.",
-        ),
-        Mistake(
-            "shifts the wrong way",
-            lambda logits, tokens: -_read_off(logits.log_softmax(-1)[:, 1:], tokens[:, :-1]),
-            "You compare each position with the token *before* it. The logits at t are about the "
-            "token at t + 1: `logits[:, :-1]` and `tokens[:, 1:]`.",
-        ),
-        Mistake(
-            "forgets the sign",
-            lambda logits, tokens: -_nll(logits, tokens),
-            "Those are log-probabilities: never positive, and best when large. A loss is "
-            "minimised: turn the sign.",
-        ),
-        Mistake(
-            "averages",
-            lambda logits, tokens: _nll(logits, tokens).mean(),
-            "You averaged over all tokens. Return one number per token, (B, T - 1): the loss takes "
-            "the mean, since it knows which tokens count. "
-            '`F.cross_entropy` averages unless you give `reduction="none"`.',
-        ),
-        Mistake(
-            "in one row",
-            lambda logits, tokens: _nll(logits, tokens).flatten(),
-            "The numbers are right but stand in one long row. Give them back their shape, "
-            "(B, T - 1): `.view(tokens[:, 1:].shape)`.",
-        ),
-        Mistake(
-            "forgets softmax",
-            lambda logits, tokens: -_read_off(logits[:, :-1], tokens[:, 1:]),
-            "You read off the logits themselves. They are not log-probabilities until "
-            "`log_softmax(-1)` has made the probabilities of a row sum to 1.",
-        ),
-        Mistake(
-            "stops at the probability",
-            lambda logits, tokens: _nll(logits, tokens).neg().exp(),
-            "Those are probabilities. The surprise is minus their *logarithm*, so that the "
-            "surprises of the tokens of a text add up.",
-        ),
-        Mistake(
-            "softmax over time",
-            lambda logits, tokens: -_read_off(logits[:, :-1].log_softmax(1), tokens[:, 1:]),
-            "Your softmax runs over the positions. At each position the probabilities of the V "
-            "*tokens* sum to 1: use the last dimension.",
-        ),
-        Mistake(
-            "in bits",
-            lambda logits, tokens: _nll(logits, tokens) / math.log(2),
-            "You measured in bits. Here the surprise is in nats, with the natural logarithm: do "
-            "not divide by log 2.",
-        ),
-        Mistake(
-            "overflows",
-            _softmax_by_hand,
-            "You took `exp` of the logits. At 100 that is more than float32 can hold, and infinity "
-            "divided by infinity is NaN. `log_softmax` subtracts the largest logit first.",
-        ),
-    ),
+    edits="""
+    does not shift: `logits[:, :-1], tokens[:, 1:]` becomes `logits, tokens`. Each position is
+        compared with its *own* token, which it has just read: a model would only learn to repeat.
+        Position t predicts token t + 1: take `logits[:, :-1]` and `tokens[:, 1:]`.
+
+    drops the last of both: `tokens[:, 1:]` becomes `tokens[:, :-1]`. You dropped the last position
+        of both, so each is still compared with its own token. Drop the *first* token: `tokens[:,
+        1:]`.
+
+    shifts the wrong way: `logits[:, :-1], tokens[:, 1:]` becomes `logits[:, 1:], tokens[:, :-1]`.
+        You compare each position with the token *before* it. The logits at t are about the token at
+        t + 1: `logits[:, :-1]` and `tokens[:, 1:]`.
+
+    forgets the sign: `nll.view` becomes `-nll.view`. Those are log-probabilities: never positive,
+        and best when large. A loss is minimised: turn the sign.
+
+    averages: `nll.view(targets.shape)` becomes `nll.mean()`. You averaged over all tokens. Return
+        one number per token, (B, T - 1): the loss takes the mean, since it knows which tokens
+        count. `F.cross_entropy` averages unless you give `reduction="none"`.
+
+    in one row: `.view(targets.shape)` goes. The numbers are right but stand in one long row. Give
+        them back their shape, (B, T - 1): `.view(tokens[:, 1:].shape)`.
+
+    forgets softmax: `F.cross_entropy(guesses.flatten(0, 1), targets.flatten(), reduction="none")`
+        becomes `-guesses.gather(-1, targets[..., None])`. You read off the logits themselves. They
+        are not log-probabilities until `log_softmax(-1)` has made the probabilities of a row sum to
+        1.
+
+    stops at the probability: `nll.view` becomes `nll.neg().exp().view`. Those are probabilities.
+        The surprise is minus their *logarithm*, so that the surprises of the tokens of a text add
+        up.
+
+    softmax over time: `F.cross_entropy(guesses.flatten(0, 1), targets.flatten(), reduction="none")`
+        becomes `-guesses.log_softmax(1).gather(-1, targets[..., None])`. Your softmax runs over the
+        positions. At each position the probabilities of the V *tokens* sum to 1: use the last
+        dimension.
+
+    in bits: `nll.view(targets.shape)` becomes `nll.view(targets.shape) / math.log(2)`. You measured
+        in bits. Here the surprise is in nats, with the natural logarithm: do not divide by log 2.
+
+    overflows: `F.cross_entropy(guesses.flatten(0, 1), targets.flatten(), reduction="none")` becomes
+        `-(guesses.exp() / guesses.exp().sum(-1, keepdim=True)).log().gather(-1, targets[...,
+        None])`. You took `exp` of the logits. At 100 that is more than float32 can hold, and
+        infinity divided by infinity is NaN. `log_softmax` subtracts the largest logit first.
+    """,
     hints=(
         "First line up guess and target: which positions of `logits` have a next token, and which "
         "tokens are somebody's next token?",
@@ -651,123 +458,50 @@ def _top_p_cases(rng: np.random.Generator) -> list[Case]:
     return [*hand, drawn]
 
 
-def _ranked(logits: Tensor, descending: bool = True) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits in order, their old places, and the probability of all that stand before each."""
-    ordered, order = logits.sort(dim=-1, descending=descending)
-    shares = ordered.softmax(dim=-1)
-    return ordered, order, shares.cumsum(dim=-1) - shares
-
-
-def _back(ordered: Tensor, order: Tensor) -> Tensor:
-    return torch.empty_like(ordered).scatter(-1, order, ordered)
-
-
-def _filters(logits: Tensor, p: float, hide: float = -math.inf) -> Tensor:
-    ordered, order, before = _ranked(logits)
-    return _back(ordered.masked_fill(before >= p, hide), order)
-
-
-def _drops_the_crossing(logits: Tensor, p: float) -> Tensor:
-    ordered, order, before = _ranked(logits)
-    return _back(ordered.masked_fill(before + ordered.softmax(-1) > p + 1e-6, -math.inf), order)
-
-
-def _keeps_the_rest(logits: Tensor, p: float) -> Tensor:
-    ordered, order, before = _ranked(logits)
-    return _back(ordered.masked_fill(before < p, -math.inf), order)
-
-
-def _from_the_bottom(logits: Tensor, p: float) -> Tensor:
-    ordered, order, before = _ranked(logits, descending=False)
-    return _back(ordered.masked_fill(before >= p, -math.inf), order)
-
-
-def _leaves_sorted(logits: Tensor, p: float) -> Tensor:
-    ordered, _, before = _ranked(logits)
-    return ordered.masked_fill(before >= p, -math.inf)
-
-
-def _gathers_back(logits: Tensor, p: float) -> Tensor:
-    ordered, order, before = _ranked(logits)
-    return ordered.masked_fill(before >= p, -math.inf).gather(-1, order)
-
-
-def _does_not_sort(logits: Tensor, p: float) -> Tensor:
-    shares = logits.softmax(dim=-1)
-    return logits.masked_fill(shares.cumsum(dim=-1) - shares >= p, -math.inf)
-
-
-def _sums_logits(logits: Tensor, p: float) -> Tensor:
-    ordered, order, _ = _ranked(logits)
-    return _back(ordered.masked_fill(ordered.cumsum(-1) - ordered >= p, -math.inf), order)
-
-
 top_p_filter = Exercise(
     reference=generate.top_p_filter,
     cases=_top_p_cases,
-    mistakes=(
-        Mistake(
-            "drops the token that crosses",
-            _drops_the_crossing,
-            "You dropped the token that carries the sum across p, so less than p is left; where "
-            "one token alone exceeds p, nothing is left at all. A token stays while the sum "
-            "*before* it is below p: `cumsum - probability < p`.",
-        ),
-        Mistake(
-            "keeps the rest",
-            _keeps_the_rest,
-            "You kept the unlikely tokens and hid the likely ones. `masked_fill` hides where its "
-            "condition is True: that is where the sum before a token has already reached p.",
-        ),
-        Mistake(
-            "starts from the bottom",
-            _from_the_bottom,
-            "You sorted upwards, so the *least* probable tokens fill up p first. Sort with "
-            "`descending=True`.",
-        ),
-        Mistake(
-            "hides with zero",
-            lambda logits, p: _filters(logits, p, hide=0.0),
-            "You set the logits of the other tokens to 0. Softmax gives e^0 = 1 a share: use "
-            "`-torch.inf`.",
-        ),
-        Mistake(
-            "leaves them sorted",
-            _leaves_sorted,
-            "The right logits, in the wrong places: they still stand in order of size, so the "
-            "probabilities belong to other tokens. Put them back: "
-            "`torch.empty_like(logits).scatter(-1, order, ordered)`.",
-        ),
-        Mistake(
-            "gathers instead of scattering",
-            _gathers_back,
-            "You used `gather` with `order` to undo the sort. `order` says where each sorted logit "
-            "came *from*, so it must be written there: `scatter(-1, order, ordered)`.",
-        ),
-        Mistake(
-            "does not sort",
-            _does_not_sort,
-            "You added up the tokens in the order of their numbers. The fewest tokens that reach p "
-            "are the most probable ones: sort first, with `descending=True`.",
-        ),
-        Mistake(
-            "adds up logits",
-            _sums_logits,
-            "You added up logits. p is a probability: apply `softmax` before `cumsum`.",
-        ),
-        Mistake(
-            "compares each with p",
-            lambda logits, p: logits.masked_fill(logits.softmax(-1) < p, -math.inf),
-            "You compared each token's own probability with p. It is their *sum*, from the most "
-            "probable on, that should reach p.",
-        ),
-        Mistake(
-            "returns probabilities",
-            lambda logits, p: _filters(logits, p).softmax(-1),
-            "You returned probabilities. Return logits, as they came in, with minus infinity for "
-            "the tokens that are out: whoever samples takes softmax.",
-        ),
-    ),
+    edits="""
+    drops the token that crosses: `before >= p` becomes `before + probabilities > p + 1e-6`. You
+        dropped the token that carries the sum across p, so less than p is left; where one token
+        alone exceeds p, nothing is left at all. A token stays while the sum *before* it is below p:
+        `cumsum - probability < p`.
+
+    keeps the rest: `before >= p` becomes `before < p`. You kept the unlikely tokens and hid the
+        likely ones. `masked_fill` hides where its condition is True: that is where the sum before a
+        token has already reached p.
+
+    starts from the bottom: `descending=True` becomes `descending=False`. You sorted upwards, so the
+        *least* probable tokens fill up p first. Sort with `descending=True`.
+
+    hides with zero: `-torch.inf` becomes `0.0`. You set the logits of the other tokens to 0.
+        Softmax gives e^0 = 1 a share: use `-torch.inf`.
+
+    leaves them sorted: `torch.empty_like(logits).scatter(-1, order, ordered)` becomes `ordered`.
+        The right logits, in the wrong places: they still stand in order of size, so the
+        probabilities belong to other tokens. Put them back: `torch.empty_like(logits).scatter(-1,
+        order, ordered)`.
+
+    gathers instead of scattering: `torch.empty_like(logits).scatter(-1, order, ordered)` becomes
+        `ordered.gather(-1, order)`. You used `gather` with `order` to undo the sort. `order` says
+        where each sorted logit came *from*, so it must be written there: `scatter(-1, order,
+        ordered)`.
+
+    does not sort: `logits.sort(dim=-1, descending=True)` becomes `logits,
+        torch.arange(logits.shape[-1]).expand_as(logits)`. You added up the tokens in the order of
+        their numbers. The fewest tokens that reach p are the most probable ones: sort first, with
+        `descending=True`.
+
+    adds up logits: `ordered.softmax(dim=-1)` becomes `ordered`. You added up logits. p is a
+        probability: apply `softmax` before `cumsum`.
+
+    compares each with p: `before >= p` becomes `probabilities < p`. You compared each token's own
+        probability with p. It is their *sum*, from the most probable on, that should reach p.
+
+    returns probabilities: `scatter(-1, order, ordered)` becomes `scatter(-1, order,
+        ordered).softmax(-1)`. You returned probabilities. Return logits, as they came in, with
+        minus infinity for the tokens that are out: whoever samples takes softmax.
+    """,
     hints=(
         "Sort the logits, most probable first, and keep `order`, so that you can put them back: "
         "`ordered, order = logits.sort(dim=-1, descending=True)`.",
