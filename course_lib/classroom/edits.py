@@ -62,7 +62,7 @@ def apply(reference: Callable, edit: Edit) -> Callable:
     It lives in the module of the reference. Raises ValueError where a piece of code does not occur
     exactly once.
     """
-    source = _without_docstring(textwrap.dedent(inspect.getsource(reference)))
+    source = _bare(textwrap.dedent(inspect.getsource(reference)))
     for old, new in edit.changes:
         pattern = r"\s+".join(re.escape(part) for part in re.split(r"\s+", old))
         count = len(re.findall(pattern, source))
@@ -81,10 +81,11 @@ def apply(reference: Callable, edit: Edit) -> Callable:
     return namespace[reference.__name__]
 
 
-def _without_docstring(source: str) -> str:
+def _bare(source: str) -> str:
+    """A function's source without decorators, which may replace it, and without its docstring."""
     definition = ast.parse(source).body[0]
-    if ast.get_docstring(definition) is None:
-        return source
     lines = source.splitlines(keepends=True)
-    first = definition.body[0]
-    return "".join(lines[: first.lineno - 1] + lines[first.end_lineno :])
+    if ast.get_docstring(definition) is not None:
+        first = definition.body[0]
+        del lines[first.lineno - 1 : first.end_lineno]
+    return "".join(lines[definition.lineno - 1 :])

@@ -4,19 +4,16 @@ Symbols as in `gpt`: B batch, T new positions, S all positions including remembe
 of keys and values, D channels per head.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from course_lib.lm.gpt import GPTConfig
+from course_lib.lm.config import GPTConfig
 
 
 class Cache:
     """Keys and values of the positions read so far, so that each token is read only once."""
 
-    def __init__(self, config: "GPTConfig", batch: int, room: int, like: Tensor):
+    def __init__(self, config: GPTConfig, batch: int, room: int, like: Tensor):
         """Room for ``room`` positions of ``batch`` sequences, of ``like``'s dtype and device."""
         shape = (config.layers, batch, config.kv_heads, room, config.head_size)
         self.keys, self.values = like.new_zeros(shape), like.new_zeros(shape)

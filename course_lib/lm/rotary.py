@@ -4,16 +4,14 @@ Symbols as in `gpt`: B batch, T new positions, S all positions, H heads, D chann
 """
 
 import functools
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from course_lib.lm.gpt import GPTConfig
+from course_lib.lm.config import GPTConfig
 
 
-def rotation(positions: Tensor, config: "GPTConfig") -> Tensor:
+def rotation(positions: Tensor, config: GPTConfig) -> Tensor:
     """The turn that each position gives to each pair of channels: complex, (..., T, D/2).
 
     Pair i turns by ``position * base ** (-2 i / D)``: the first pairs like the second hand of a
@@ -33,7 +31,7 @@ def rotate(x: Tensor, turn: Tensor) -> Tensor:
     return torch.view_as_real(pairs * turn[:, :, None]).flatten(-2).type_as(x)
 
 
-def turns(new: int, total: int, valid: Tensor | None, config: "GPTConfig", device) -> Tensor:
+def turns(new: int, total: int, valid: Tensor | None, config: GPTConfig, device) -> Tensor:
     """``rotation`` of the last ``new`` of ``total`` positions, (B or 1, T, D/2).
 
     ``valid`` (B, S) is False at padding, which takes no position; None means no padding.
@@ -46,7 +44,7 @@ def turns(new: int, total: int, valid: Tensor | None, config: "GPTConfig", devic
 
 
 @functools.lru_cache(maxsize=8)
-def _first_turns(length: int, config: "GPTConfig", device: torch.device) -> Tensor:
+def _first_turns(length: int, config: GPTConfig, device: torch.device) -> Tensor:
     """``rotation`` of the first positions, (1, length, D/2), computed once."""
     with torch.inference_mode(False):  # a later call may need it for gradients
         return rotation(torch.arange(length, device=device)[None], config)
