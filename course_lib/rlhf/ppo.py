@@ -170,19 +170,12 @@ def ppo_loss(
     ``logp`` and ``values`` (B, T) are those of the present policy and critic.
     """
     mask = batch.response_mask
-    ratio = losses.probability_ratio(logp, batch.logp)
-    surrogate = losses.clipped_surrogate(ratio, batch.advantages, config.clip)
-    policy_loss = losses.masked_mean(surrogate, mask)
+    loss, metrics = losses.policy_loss(logp, batch.logp, batch.advantages, config.clip, mask)
     squared = losses.value_loss(values, batch.targets, batch.values, config.value_clip)
     value_loss = losses.masked_mean(squared, mask)
-    with torch.no_grad():
-        metrics = {
-            "policy_loss": policy_loss.detach(),
-            "value_loss": value_loss.detach(),
-            "clipped": losses.masked_mean(((ratio - 1).abs() > config.clip).float(), mask),
-            "update_kl": losses.masked_mean(losses.approx_kl(logp, batch.logp), mask),
-        }
-    return policy_loss + config.value_coef * value_loss, metrics
+    # "kl" is that to the reference; this one is how far the update moved the policy.
+    metrics |= {"value_loss": value_loss.detach(), "update_kl": metrics.pop("kl")}
+    return loss + config.value_coef * value_loss, metrics
 
 
 def train(
