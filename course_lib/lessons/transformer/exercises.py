@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib.classroom.cases import bits, case
 from course_lib.classroom.check import Case, Exercise
-from course_lib.lessons.cases import bits, case
 from course_lib.lm import generate, gpt, losses
 
 # --- Attention ---------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ causal_mask = Exercise(
 
 @dataclass(frozen=True)
 class _Layer:
-    """A stand-in for a layer: a formula of x, which a wrong answer is shown."""
+    """A stand-in for a layer: a formula of x. It is also what a learner sees of the layer."""
 
     formula: str
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib.classroom.cases import bits, case
 from course_lib.classroom.check import Case, Exercise
-from course_lib.lessons.cases import bits, case
 from course_lib.world_models import returns, sequence
 
 # --- Who may look at whom ----------------------------------------------------------------------
@@ -18,7 +18,8 @@ from course_lib.world_models import returns, sequence
 def _mask_cases(rng: np.random.Generator) -> list[Case]:
     growing = bits("xx....", "xx....", "xxxx..", "xxxx..", "xxxxxx", "xxxxxx")
     parted = bits("xx....", "xx....", "..xx..", "..xx..", "..xxxx", "..xxxx")
-    split = bits("x...", "xx..", "..x.", "..xx")
+    both = torch.stack([parted, growing])
+    split = bits("x...", "xx..", "..x.", "..xx")[None]
     places, steps = int(rng.integers(2, 4)), 5
     ended = rng.random((3, steps)) < 0.3
     ended[0, 1] = True  # at least one end that is not the last step
@@ -28,15 +29,11 @@ def _mask_cases(rng: np.random.Generator) -> list[Case]:
         expected[b, query, key] = s <= t and not ended[b, s:t].any()
     return [
         case("three steps of two places, one episode", (bits("..."), 2), growing[None]),
-        case(
-            "the second step ends an episode; the third starts another",
-            (bits(".x.."), 1),
-            split[None],
-        ),
+        case("the second step ends an episode; the third starts another", (bits(".x.."), 1), split),
         case(
             "two windows of two places, one of them with an end at once",
             (bits("x..", "..x"), 2),
-            torch.stack([parted, growing]),
+            both,
         ),
         case("three random windows", (ended, places), expected),
     ]
@@ -94,7 +91,9 @@ def _event_cases(rng: np.random.Generator) -> list[Case]:
     # Two steps of two places; the scores after the first place of each are bait.
     scores = log([[[0.9, 0.1], [0.25, 0.75], [0.2, 0.8], [0.5, 0.5]]])
     hand = (scores, [[3, 0, -2, log(3)]], torch.tensor([[1, 0]]))  # ends: 0.95, 1/2, 0.12, 3/4
+    last, reset = (*hand, bits(".x"), bits("xx")), (*hand, bits("xx"), bits(".x"))
     first, second = -log(0.75) - log(0.5), -log(0.5) - log(0.75)
+    both, second = np.array((first + second) / 2), np.array(second)
     batch, steps, places, kinds = 2, 4, 3, 3
     logits = rng.normal(size=(batch, steps * places, kinds)) * 2
     ends = rng.normal(size=(batch, steps * places)) * 2
@@ -110,16 +109,8 @@ def _event_cases(rng: np.random.Generator) -> list[Case]:
         total -= log(chance if terminated[b, t] else 1 - chance)
     drawn, expected = (logits, ends, rewards, terminated, valid), np.array(total / valid.sum())
     return [
-        case(
-            "two steps of a frame token and an action, the second one ends",
-            (*hand, bits(".x"), bits("xx")),
-            np.array((first + second) / 2),
-        ),
-        case(
-            "the first step is the reset between two episodes: it counts nothing",
-            (*hand, bits("xx"), bits(".x")),
-            np.array(second),
-        ),
+        case("two steps of a frame token and an action, the second one ends", last, both),
+        case("the first step is the reset between two episodes: it counts nothing", reset, second),
         case("two random windows", drawn, expected, atol=1e-5),
     ]
 
