@@ -6,28 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib.classroom.cases import bits, case, floats
 from course_lib.classroom.check import Case, Exercise
 from course_lib.lm import encoder, finetune, lora, prompting
-
-
-def _float(numbers) -> Tensor:
-    return torch.as_tensor(np.asarray(numbers), dtype=torch.float32)
-
-
-def _half(numbers) -> Tensor:
-    return _float(numbers).to(torch.bfloat16)
-
-
-def _bits(*rows: str) -> Tensor:
-    """A mask as a picture: "x" where it keeps."""
-    return torch.tensor([[sign == "x" for sign in row] for row in rows])
-
 
 # --- A prompt with examples --------------------------------------------------------------------
 
 
 def _prompt_cases(rng: np.random.Generator) -> list[Case]:
-    opposite = "Write the opposite."
+    task, hot, up = "Write the opposite.", ("hot", "cold"), ("up", "down")
     w = [f"word{i}" for i in rng.choice(100, size=7, replace=False)]
     expected = (
         f"Continue.\n\nInput: {w[0]}\nOutput: {w[1]}\n\nInput: {w[2]}\nOutput: {w[3]}\n"
@@ -37,17 +24,13 @@ def _prompt_cases(rng: np.random.Generator) -> list[Case]:
     return [
         Case(
             "one example",
-            (opposite, [("hot", "cold")], "big"),
+            (task, [hot], "big"),
             "Write the opposite.\n\nInput: hot\nOutput: cold\n\nInput: big\nOutput:",
         ),
-        Case(
-            "no example (zero-shot)",
-            (opposite, [], "big"),
-            "Write the opposite.\n\nInput: big\nOutput:",
-        ),
+        Case("no example (zero-shot)", (task, [], "big"), f"{task}\n\nInput: big\nOutput:"),
         Case(
             "no instruction: the examples alone say what to do",
-            ("", [("hot", "cold"), ("up", "down")], "big"),
+            ("", [hot, up], "big"),
             "Input: hot\nOutput: cold\n\nInput: up\nOutput: down\n\nInput: big\nOutput:",
         ),
         Case("three random examples", ("Continue.", shots, w[6]), expected),
@@ -105,30 +88,23 @@ few_shot_prompt = Exercise(
 # --- Which tokens to learn ---------------------------------------------------------------------
 
 
+def _rows(*pictures: str) -> tuple[tuple[Tensor, Tensor, int], Tensor]:
+    """Arguments and mask of rows spelled out: prompt ".", response "x", padding "_"."""
+    prompts = torch.tensor([row.index("x") for row in pictures])
+    lengths = torch.tensor([len(row.rstrip("_")) for row in pictures])
+    return (prompts, lengths, len(pictures[0])), bits(*pictures)
+
+
 def _mask_cases(rng: np.random.Generator) -> list[Case]:
     rows = rng.integers(1, 5, size=(4, 2))  # tokens of each prompt, of each response
     rows[0] = rows.max() + 1  # one row is longer than all others, as long as T
     width = int(rows.sum(axis=1).max())
-    # Ground truth: each row spelled out, prompt, response, padding.
-    picture = ["." * p + "x" * r + "." * (width - p - r) for p, r in rows]
-    drawn = (torch.as_tensor(rows[:, 0]), torch.as_tensor(rows.sum(axis=1)), width)
+    drawn = [("." * p + "x" * r).ljust(width, "_") for p, r in rows]
     return [
-        Case(
-            "three tokens of prompt, two of response, no padding",
-            (torch.tensor([3]), torch.tensor([5]), 5),
-            _bits("...xx"),
-        ),
-        Case(
-            "a short text beside a long one: padding is not learned",
-            (torch.tensor([3, 1]), torch.tensor([6, 3]), 6),
-            _bits("...xxx", ".xx..."),
-        ),
-        Case(
-            "a response of one token: the end of the text itself",
-            (torch.tensor([2, 3]), torch.tensor([3, 4]), 5),
-            _bits("..x..", "...x."),
-        ),
-        Case("four random rows", drawn, _bits(*picture)),
+        case("three tokens of prompt, two of response, no padding", *_rows("...xx")),
+        case("a short text beside a long one: padding is not learned", *_rows("...xxx", ".xx___")),
+        case("a response of one token: the end of the text itself", *_rows("..x__", "...x_")),
+        case("four random rows", *_rows(*drawn)),
     ]
 
 
@@ -186,30 +162,29 @@ response_mask = Exercise(
 # --- LoRA --------------------------------------------------------------------------------------
 
 # W (2, 3), A (1, 3), B (2, 1) with B A = [[1, 2, 0], [2, 4, 0]].
-HAND = [[1, 0, 2], [0, 1, -1]], [[1, 2, 0]], [[1], [2]]
+W, A, B = floats([[1, 0, 2], [0, 1, -1]]), floats([[1, 2, 0]]), floats([[1], [2]])
+
+
+def _half(numbers) -> Tensor:
+    return floats(numbers).to(torch.bfloat16)
 
 
 def _forward_cases(rng: np.random.Generator) -> list[Case]:
-    weight, a, b = map(_float, HAND)
-    x = _float([[1, 1, 1]])
-    hand = [
-        # W x = (3, 0) and B A x = (3, 6).
-        Case("scale 1", (x, weight, a, b, 1.0), _float([[6, 6]])),
-        Case("alpha / r = 16 / 8", (x, weight, a, b, 2.0), _float([[9, 12]])),
-        Case("before training B is zero", (x, weight, a, 0 * b, 2.0), _float([[3, 0]])),
-    ]
+    one = torch.ones(1, 3)
     # A x = 1 + 1/256 - 1 and B A x = 1/2: bfloat16 would round A to 1, and has no 256.5.
-    fine = (_half([[1, 1]]), _half([[256, 0], [0, 1]]), _float([[1 + 1 / 256, -1]]))
-    fine = (*fine, _float([[128], [128]]), 1.0)
+    fine = (_half([[1, 1]]), _half([[256, 0], [0, 1]]), [[1 + 1 / 256, -1]], [[128], [128]], 1.0)
     x, weight = rng.normal(size=(2, 4, 5)), rng.normal(size=(3, 5))
     a, b, scale = rng.normal(size=(2, 5)), rng.normal(size=(3, 2)), float(rng.uniform(1.5, 4))
     # Ground truth: the one matrix that the adapted layer stands for, in double precision.
     expected = x @ (weight + scale * (b @ a)).T
-    args = (*map(_float, (x, weight, a, b)), scale)
+    drawn = (x, weight, a, b, scale)
     return [
-        *hand,
-        Case("x and W in bfloat16, A and B in float32", fine, _half([[256, 1.5]])),
-        Case("two random texts of four words", args, _float(expected), atol=1e-4),
+        # W x = (3, 0) and B A x = (3, 6).
+        case("scale 1", (one, W, A, B, 1.0), [[6, 6]]),
+        case("alpha / r = 16 / 8", (one, W, A, B, 2.0), [[9, 12]]),
+        case("before training B is zero", (one, W, A, 0 * B, 2.0), [[3, 0]]),
+        case("x and W in bfloat16, A and B in float32", fine, _half([[256, 1.5]])),
+        case("two random texts of four words", drawn, expected, atol=1e-4),
     ]
 
 
@@ -259,25 +234,20 @@ lora_forward = Exercise(
 
 
 def _merge_cases(rng: np.random.Generator) -> list[Case]:
-    weight, a, b = map(_float, HAND)
-    hand = [
-        Case("scale 1", (weight, a, b, 1.0), _float([[2, 2, 2], [2, 5, -1]])),
-        Case("scale 3", (weight, a, b, 3.0), _float([[4, 6, 2], [6, 13, -1]])),
-        Case("before training B is zero", (weight, a, 0 * b, 3.0), weight),
-    ]
     # B A = [[1/2, 1/2]]: bfloat16 would round the 1 + 1/256 to 1, and has no 256.5.
-    fine = (_half([[256, 1]]), _float([[1 + 1 / 256] * 2, [1, 1]]), _float([[128, -128]]), 1.0)
+    fine = (_half([[256, 1]]), [[1 + 1 / 256] * 2, [1, 1]], [[128, -128]], 1.0)
     weight, a, b = rng.normal(size=(3, 5)), rng.normal(size=(2, 5)), rng.normal(size=(3, 2))
     scale = float(rng.uniform(1.5, 4))
     # Ground truth: entry by entry, a sum over the two ranks.
     expected = np.empty_like(weight)
     for i, j in np.ndindex(weight.shape):
         expected[i, j] = weight[i, j] + scale * (b[i, 0] * a[0, j] + b[i, 1] * a[1, j])
-    args = (*map(_float, (weight, a, b)), scale)
     return [
-        *hand,
-        Case("W in bfloat16, A and B in float32", fine, _half([[256, 1.5]])),
-        Case("random matrices of rank 2", args, _float(expected), atol=1e-5),
+        case("scale 1", (W, A, B, 1.0), [[2, 2, 2], [2, 5, -1]]),
+        case("scale 3", (W, A, B, 3.0), [[4, 6, 2], [6, 13, -1]]),
+        case("before training B is zero", (W, A, 0 * B, 3.0), W),
+        case("W in bfloat16, A and B in float32", fine, _half([[256, 1.5]])),
+        case("random matrices of rank 2", (weight, a, b, scale), expected, atol=1e-5),
     ]
 
 
@@ -326,22 +296,18 @@ merge_weight = Exercise(
 
 
 def _mean_cases(rng: np.random.Generator) -> list[Case]:
-    hand = _float([[[1, 2], [3, 6], [50, 70]]])
-    lengths = rng.permutation([2, 3, 5])
-    hidden = rng.normal(size=(3, 6, 4))
+    one = [[[1, 2], [3, 6], [50, 70]]]
+    two = (one * 2, bits("...", ".x."))
+    lengths, hidden = rng.permutation([2, 3, 5]), rng.normal(size=(3, 6, 4))
     # Ground truth: cut the padding off, then take a plain mean.
     expected = [row[:n].mean(axis=0) for row, n in zip(hidden, lengths, strict=True)]
-    args = (_float(hidden), _bits(*("x" * n + "." * (6 - n) for n in lengths)))
+    mask = bits(*("x" * n + "." * (6 - n) for n in lengths))
     return [
-        Case("two words and one padding", (hand, _bits("xx.")), _float([[2, 4]])),
-        Case("no padding", (hand, _bits("xxx")), _float([[18, 26]])),
-        Case("padding on the left", (hand, _bits(".xx")), _float([[26.5, 38]])),
-        Case(
-            "a row without any word beside one with a word",
-            (torch.cat([hand, hand]), _bits("...", ".x.")),
-            _float([[0, 0], [3, 6]]),
-        ),
-        Case("three random sentences", args, _float(expected), atol=1e-5),
+        case("two words and one padding", (one, bits("xx.")), [[2, 4]]),
+        case("no padding", (one, bits("xxx")), [[18, 26]]),
+        case("padding on the left", (one, bits(".xx")), [[26.5, 38]]),
+        case("a row without any word beside one with a word", two, [[0, 0], [3, 6]]),
+        case("three random sentences", (hidden, mask), expected, atol=1e-5),
     ]
 
 

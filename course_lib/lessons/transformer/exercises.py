@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from course_lib.classroom.cases import bits, case
 from course_lib.classroom.check import Case, Exercise
 from course_lib.lm import generate, gpt, losses
-
-
-def _float(numbers) -> Tensor:
-    return torch.as_tensor(np.asarray(numbers), dtype=torch.float32)
-
 
 # --- Attention ---------------------------------------------------------------------------------
 
@@ -33,59 +27,40 @@ def _attend_by_hand(q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarra
 
 
 def _attention_cases(rng: np.random.Generator) -> list[Case]:
-    every = torch.ones(1, 2, dtype=torch.bool)
-    log3 = math.log(3)
-    two_keys = _float([[1, 0, 0, 0], [0, 0, 0, 0]])
-    values = _float([[4, 0, 1, 2], [0, 8, 1, -2]])
+    q, k = [[2 * math.log(3), 0, 0, 0]], [[1, 0, 0, 0], [0, 0, 0, 0]]
+    v = [[4, 0, 1, 2], [0, 8, 1, -2]]
+    book = (60 * torch.eye(3)[[2, 0]], torch.eye(3), [[1, 2, 3], [4, 5, 6], [7, 8, 9]])
+    even = (torch.zeros(3, 2), [[5, 1], [-1, 2], [0, 3]], [[1, 0], [3, 6], [5, 0]])
     hand = [
-        Case(
+        case(
             "D = 4 and scores of 2 log 3 and 0: weights 3/4 and 1/4",
-            (_float([[2 * log3, 0, 0, 0]]), two_keys, values, every),
-            _float([[3.0, 2.0, 1.0, 1.0]]),
+            (q, k, v, bits("xx")),
+            [[3, 2, 1, 1]],
         ),
-        Case(
-            "the same, and the second key must not be seen",
-            (_float([[2 * log3, 0, 0, 0]]), two_keys, values, torch.tensor([[True, False]])),
-            values[:1],
-        ),
-        Case(
+        case("the same, and the second key must not be seen", (q, k, v, bits("x.")), v[:1]),
+        case(
             "one-hot keys, as in a dictionary: each query finds its value",
-            (
-                60 * torch.eye(3)[[2, 0]],
-                torch.eye(3),
-                _float([[1, 2, 3], [4, 5, 6], [7, 8, 9]]),
-                torch.ones(2, 3, dtype=torch.bool),
-            ),
-            _float([[7, 8, 9], [1, 2, 3]]),
+            (*book, bits("xxx", "xxx")),
+            [[7, 8, 9], [1, 2, 3]],
         ),
-        Case(
+        case(
             "queries of zero have no preference: the mean of what they may see",
-            (
-                torch.zeros(3, 2),
-                _float([[5, 1], [-1, 2], [0, 3]]),
-                _float([[1, 0], [3, 6], [5, 0]]),
-                torch.tensor([[1, 0, 0], [1, 1, 0], [1, 1, 1]]).bool(),
-            ),
-            _float([[1, 0], [2, 3], [3, 2]]),
+            (*even, bits("x..", "xx.", "xxx")),
+            [[1, 0], [2, 3], [3, 2]],
         ),
     ]
     # Ground truth: the batch, the heads and the positions one by one, in double precision.
-    batch, heads, queries, keys, channels = 2, 3, 3, 5, 4
-    q = rng.normal(size=(batch, heads, queries, channels))
-    k, v = rng.normal(size=(2, batch, heads, keys, channels))
-    mask = np.tril(np.ones((queries, keys), dtype=bool), keys - queries)
-    expected = [
-        [_attend_by_hand(q[b, h], k[b, h], v[b, h], mask) for h in range(heads)]
-        for b in range(batch)
-    ]
-    args = (_float(q), _float(k), _float(v), torch.from_numpy(mask))
-    drawn = Case("two texts, three heads, 3 queries, 5 keys", args, _float(expected), atol=1e-5)
+    q, (k, v) = rng.normal(size=(2, 3, 3, 4)), rng.normal(size=(2, 2, 3, 5, 4))
+    mask = np.tril(np.ones((3, 5), dtype=bool), 2)
+    expected = np.empty_like(q)
+    for at in np.ndindex(2, 3):
+        expected[at] = _attend_by_hand(q[at], k[at], v[at], mask)
+    drawn = case("two texts, three heads, 3 queries, 5 keys", (q, k, v, mask), expected, atol=1e-5)
     # As many queries as keys: exchanging the two would keep the shape.
     q, k, v = rng.normal(size=(3, 4, 3))
     mask = np.tril(np.ones((4, 4), dtype=bool))
-    args = (_float(q), _float(k), _float(v), torch.from_numpy(mask))
-    square = Case("4 queries, 4 keys", args, _float(_attend_by_hand(q, k, v, mask)), atol=1e-5)
-    return [*hand, drawn, square]
+    expected = _attend_by_hand(q, k, v, mask)
+    return [*hand, drawn, case("4 queries, 4 keys", (q, k, v, mask), expected, atol=1e-5)]
 
 
 attention = Exercise(
@@ -146,26 +121,19 @@ attention = Exercise(
 # --- Who may see whom --------------------------------------------------------------------------
 
 
-def _triangle(rows: list[str]) -> Tensor:
-    """A mask as a picture: "x" where a query may look."""
-    return torch.tensor([[sign == "x" for sign in row] for row in rows])
-
-
 def _mask_cases(rng: np.random.Generator) -> list[Case]:
-    hand = [
-        Case("one word on its own sees itself", (1, 1), _triangle(["x"])),
-        Case("three words", (3, 3), _triangle(["x..", "xx.", "xxx"])),
-        Case("one new word, three remembered", (1, 4), _triangle(["xxxx"])),
-        Case("two new words, three remembered", (2, 5), _triangle(["xxxx.", "xxxxx"])),
+    cases = [
+        case("one word on its own sees itself", (1, 1), bits("x")),
+        case("three words", (3, 3), bits("x..", "xx.", "xxx")),
+        case("one new word, three remembered", (1, 4), bits("xxxx")),
+        case("two new words, three remembered", (2, 5), bits("xxxx.", "xxxxx")),
     ]
-    drawn = []
-    for _ in range(2):
-        queries, past = (int(n) for n in rng.integers(2, 12, size=2))
+    for queries, past in rng.integers(2, 12, size=(2, 2)).tolist():
         # Ground truth: the position of each query and of each key, pair by pair.
         expected = [[key <= past + t for key in range(past + queries)] for t in range(queries)]
         name = f"{queries} new words, {past} remembered"
-        drawn.append(Case(name, (queries, past + queries), torch.tensor(expected)))
-    return [*hand, *drawn]
+        cases.append(case(name, (queries, past + queries), torch.tensor(expected)))
+    return cases
 
 
 causal_mask = Exercise(
@@ -216,51 +184,43 @@ causal_mask = Exercise(
 
 
 @dataclass(frozen=True)
-class _Part:
-    """A stand-in for a layer, with its formula to show."""
+class _Layer:
+    """A stand-in for a layer: a formula of x. It is also what a learner sees of the layer."""
 
     formula: str
-    function: Callable[[Tensor], Tensor]
 
     def __call__(self, x: Tensor) -> Tensor:
-        return self.function(x)
+        return eval(self.formula, {"x": x})
 
     def __repr__(self) -> str:
-        return self.formula
+        return f"x -> {self.formula}"
 
 
 def _block_cases(rng: np.random.Generator) -> list[Case]:
-    x = _float([[[2.0, 4.0]]])
-    halves, tenfold = _Part("x -> x / 2", lambda x: x / 2), _Part("x -> 10 x", lambda x: 10 * x)
-    quarter, plus1 = _Part("x -> x / 4", lambda x: x / 4), _Part("x -> x + 1", lambda x: x + 1)
-    nothing = _Part("x -> 0", torch.zeros_like)
-    hand = [
-        # x / 2 = (1, 2), times 10, plus x: (12, 24); a quarter is (3, 6), plus 1, plus (12, 24).
-        Case("by hand", (x, halves, tenfold, quarter, plus1), _float([[[16.0, 31.0]]])),
-        Case(
-            "branches that find nothing leave the stream as it is",
-            (x, halves, nothing, quarter, nothing),
-            _float([[[2.0, 4.0]]]),
-        ),
-        Case(
-            "only attention finds something",
-            (x, halves, tenfold, quarter, nothing),
-            _float([[[12.0, 24.0]]]),
-        ),
-    ]
+    x = [[[2, 4]]]
+    formulas = ("x / 2", "10 * x", "x / 4", "x + 1", "0 * x")
+    halves, tenfold, quarter, plus1, nothing = map(_Layer, formulas)
     stream = rng.normal(size=(2, 3, 4))
-    first, second, up = (float(n) for n in rng.uniform(0.5, 2.0, size=3))
+    first, second, up = rng.uniform(0.5, 2.0, size=3).round(2).tolist()
     # Ground truth in NumPy. This "attention" adds up all earlier positions.
     after = stream + np.cumsum(stream * first, axis=1)
     expected = after + np.maximum(up * (after * second), 0)
-    args = (
-        _float(stream),
-        _Part(f"x -> {first:.2f} x", lambda x: x * first),
-        _Part("x -> x.cumsum(1)", lambda x: x.cumsum(1)),
-        _Part(f"x -> {second:.2f} x", lambda x: x * second),
-        _Part(f"x -> relu({up:.2f} x)", lambda x: F.relu(up * x)),
-    )
-    return [*hand, Case("two random texts of three words", args, _float(expected), atol=1e-5)]
+    formulas = (f"{first} * x", "x.cumsum(1)", f"{second} * x", f"({up} * x).relu()")
+    return [
+        # x / 2 = (1, 2), times 10, plus x: (12, 24); a quarter is (3, 6), plus 1, plus (12, 24).
+        case("by hand", (x, halves, tenfold, quarter, plus1), [[[16, 31]]]),
+        case(
+            "branches that find nothing leave the stream as it is",
+            (x, halves, nothing, quarter, nothing),
+            x,
+        ),
+        case(
+            "only attention finds something", (x, halves, tenfold, quarter, nothing), [[[12, 24]]]
+        ),
+        case(
+            "two random texts of three words", (stream, *map(_Layer, formulas)), expected, atol=1e-5
+        ),
+    ]
 
 
 residual_block = Exercise(
@@ -323,38 +283,25 @@ residual_block = Exercise(
 
 
 def _nll_cases(rng: np.random.Generator) -> list[Case]:
-    log = np.log
-    guess = _float(log([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8], [0.2, 0.6, 0.2]]]))
-    tokens = torch.tensor([[0, 1, 2]])
-    hand = [
-        Case("no idea: 1 in 4", (torch.zeros(1, 2, 4), torch.tensor([[3, 1]])), _float([[log(4)]])),
-        Case(
-            "probabilities 1/4 for the second token, 4/5 for the third",
-            (guess, tokens),
-            _float([[log(4), log(1.25)]]),
-        ),
-        Case(
-            "logits may be shifted: only their differences count",
-            (guess + 7, tokens),
-            _float([[log(4), log(1.25)]]),
-        ),
-        # A quotient of exponentials overflows here; log(1 + e) = 1.3132617.
-        Case(
-            "logits of a hundred",
-            (_float([[[100, 101], [0, 0]], [[100, 101], [0, 0]]]), torch.tensor([[0, 0]] * 2)),
-            _float([[1.3132617], [1.3132617]]),
-            atol=1e-4,
-        ),
-    ]
-    logits = rng.normal(size=(2, 5, 6)) * 2
-    drawn = rng.integers(0, 6, size=(2, 5))
+    log, tokens = np.log, torch.tensor([[0, 1, 2]])
+    guess = log([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8], [0.2, 0.6, 0.2]]])
+    # A quotient of exponentials overflows here; log(1 + e) = 1.3132617.
+    large = ([[[100, 101], [0, 0]]] * 2, torch.tensor([[0, 0]] * 2))
+    surprise = [[log(4), log(1.25)]]
+    logits, drawn = rng.normal(size=(2, 5, 6)) * 2, rng.integers(0, 6, size=(2, 5))
     expected = np.empty((2, 4))
-    for b in range(2):  # from probabilities, in double precision, one token at a time
-        for t in range(4):
-            shares = np.exp(logits[b, t])
-            expected[b, t] = log(shares.sum() / shares[drawn[b, t + 1]])
-    args = (_float(logits), torch.from_numpy(drawn))
-    return [*hand, Case("two random texts of five tokens", args, _float(expected), atol=1e-5)]
+    for b, t in np.ndindex(2, 4):  # from probabilities, in double precision, one token at a time
+        shares = np.exp(logits[b, t])
+        expected[b, t] = log(shares.sum() / shares[drawn[b, t + 1]])
+    return [
+        case("no idea: 1 in 4", (torch.zeros(1, 2, 4), torch.tensor([[3, 1]])), [[log(4)]]),
+        case(
+            "probabilities 1/4 for the second token, 4/5 for the third", (guess, tokens), surprise
+        ),
+        case("logits may be shifted: only their differences count", (guess + 7, tokens), surprise),
+        case("logits of a hundred", large, [[1.3132617], [1.3132617]], atol=1e-4),
+        case("two random texts of five tokens", (logits, drawn), expected, atol=1e-5),
+    ]
 
 
 next_token_nll = Exercise(
@@ -419,29 +366,15 @@ next_token_nll = Exercise(
 # --- Sampling from the top ---------------------------------------------------------------------
 
 
-def _kept(logits, keep) -> Tensor:
-    """Logits with minus infinity wherever `keep` is 0."""
-    return _float(np.where(np.asarray(keep, dtype=bool), logits, -np.inf))
+def _kept(logits: np.ndarray, *rows: str) -> np.ndarray:
+    """Logits with minus infinity wherever the picture has no "x"."""
+    return np.where(bits(*rows).view(logits.shape), logits, -np.inf)
 
 
 def _top_p_cases(rng: np.random.Generator) -> list[Case]:
     falling, mixed = np.log([0.5, 0.3, 0.15, 0.05]), np.log([0.05, 0.5, 0.15, 0.3])
     sure = np.log([0.02, 0.02, 0.95, 0.01])
-    hand = [
-        Case(
-            "0.5 is short of p = 0.7, 0.5 + 0.3 reaches it",
-            (_float(falling), 0.7),
-            _kept(falling, [1, 1, 0, 0]),
-        ),
-        Case("the same in another order", (_float(mixed), 0.7), _kept(mixed, [0, 1, 0, 1])),
-        Case("one token alone exceeds p", (_float(sure), 0.6), _kept(sure, [0, 0, 1, 0])),
-        Case("p = 1 keeps all", (_float(mixed), 1.0), _float(mixed)),
-        Case(
-            "logits need not be log-probabilities",
-            (_float(np.stack([mixed + 5, sure - 2])), 0.9),
-            _kept(np.stack([mixed + 5, sure - 2]), [[0, 1, 1, 1], [0, 0, 1, 0]]),
-        ),
-    ]
+    both = np.stack([mixed + 5, sure - 2])
     # Ground truth: take the most probable token that is left, until the sum reaches p.
     probabilities = rng.dirichlet(np.ones(6), size=3)
     sums = np.sort(probabilities, axis=1)[:, ::-1].cumsum(axis=1)
@@ -449,13 +382,21 @@ def _top_p_cases(rng: np.random.Generator) -> list[Case]:
     edges = edges[(edges >= 0.3) & (edges < 0.97)]
     widest = int(np.argmax(np.diff(edges))) if len(edges) > 1 else 0
     p = float(np.mean(edges[widest : widest + 2]))  # far from where rounding would decide
-    keep = np.zeros((3, 6))
-    for row, chances in enumerate(probabilities):
-        while chances[keep[row] == 1].sum() < p:
-            keep[row, np.where(keep[row] == 1, -1, chances).argmax()] = 1
+    keep = np.zeros((3, 6), dtype=bool)
+    for chances, kept in zip(probabilities, keep, strict=True):
+        while chances[kept].sum() < p:
+            kept[np.where(kept, -1, chances).argmax()] = True
     logits = np.log(probabilities) + rng.normal(size=(3, 1))
-    drawn = Case(f"three random rows, p = {p:.2f}", (_float(logits), p), _kept(logits, keep))
-    return [*hand, drawn]
+    return [
+        case(
+            "0.5 is short of p = 0.7, 0.5 + 0.3 reaches it", (falling, 0.7), _kept(falling, "xx..")
+        ),
+        case("the same in another order", (mixed, 0.7), _kept(mixed, ".x.x")),
+        case("one token alone exceeds p", (sure, 0.6), _kept(sure, "..x.")),
+        case("p = 1 keeps all", (mixed, 1.0), mixed),
+        case("logits need not be log-probabilities", (both, 0.9), _kept(both, ".xxx", "..x.")),
+        case(f"three random rows, p = {p:.2f}", (logits, p), np.where(keep, logits, -np.inf)),
+    ]
 
 
 top_p_filter = Exercise(

@@ -2,50 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from course_lib.classroom.check import Case, Exercise, Mistake
+from course_lib.classroom.cases import bits, case
+from course_lib.classroom.check import Case, Exercise
 from course_lib.world_models import returns, sequence
-
-
-def _float(numbers) -> Tensor:
-    return torch.as_tensor(np.asarray(numbers), dtype=torch.float32)
-
-
-def _bits(rows: list[str]) -> Tensor:
-    """True and False as a picture: "x" is True."""
-    return torch.tensor([[sign == "x" for sign in row] for row in rows])
-
 
 # --- Who may look at whom ----------------------------------------------------------------------
 
 
 def _mask_cases(rng: np.random.Generator) -> list[Case]:
-    hand = [
-        Case(
-            "three steps of two places, one episode",
-            (_bits(["..."]), 2),
-            _bits(["xx....", "xx....", "xxxx..", "xxxx..", "xxxxxx", "xxxxxx"])[None],
-        ),
-        Case(
-            "the second step ends an episode; the third starts another",
-            (_bits([".x.."]), 1),
-            _bits(["x...", "xx..", "..x.", "..xx"])[None],
-        ),
-        Case(
-            "two windows of two places, one of them with an end at once",
-            (_bits(["x..", "..x"]), 2),
-            torch.stack(
-                [
-                    _bits(["xx....", "xx....", "..xx..", "..xx..", "..xxxx", "..xxxx"]),
-                    _bits(["xx....", "xx....", "xxxx..", "xxxx..", "xxxxxx", "xxxxxx"]),
-                ]
-            ),
-        ),
-    ]
+    growing = bits("xx....", "xx....", "xxxx..", "xxxx..", "xxxxxx", "xxxxxx")
+    parted = bits("xx....", "xx....", "..xx..", "..xx..", "..xxxx", "..xxxx")
+    both = torch.stack([parted, growing])
+    split = bits("x...", "xx..", "..x.", "..xx")[None]
     places, steps = int(rng.integers(2, 4)), 5
     ended = rng.random((3, steps)) < 0.3
     ended[0, 1] = True  # at least one end that is not the last step
@@ -53,8 +27,16 @@ def _mask_cases(rng: np.random.Generator) -> list[Case]:
     for b, query, key in np.ndindex(*expected.shape):  # pair by pair
         t, s = query // places, key // places
         expected[b, query, key] = s <= t and not ended[b, s:t].any()
-    args = (torch.tensor(ended), places)
-    return [*hand, Case("three random windows", args, torch.tensor(expected))]
+    return [
+        case("three steps of two places, one episode", (bits("..."), 2), growing[None]),
+        case("the second step ends an episode; the third starts another", (bits(".x.."), 1), split),
+        case(
+            "two windows of two places, one of them with an end at once",
+            (bits("x..", "..x"), 2),
+            both,
+        ),
+        case("three random windows", (ended, places), expected),
+    ]
 
 
 block_causal_mask = Exercise(
@@ -107,22 +89,11 @@ block_causal_mask = Exercise(
 def _event_cases(rng: np.random.Generator) -> list[Case]:
     log = np.log
     # Two steps of two places; the scores after the first place of each are bait.
-    scores = np.array([[0.9, 0.1], [0.25, 0.75], [0.2, 0.8], [0.5, 0.5]])
-    ends = np.array([3.0, 0.0, -2.0, log(3)])  # of probability 0.95, 1/2, 0.12, 3/4
-    args = (_float(log(scores))[None], _float(ends)[None], torch.tensor([[1, 0]]))
+    scores = log([[[0.9, 0.1], [0.25, 0.75], [0.2, 0.8], [0.5, 0.5]]])
+    hand = (scores, [[3, 0, -2, log(3)]], torch.tensor([[1, 0]]))  # ends: 0.95, 1/2, 0.12, 3/4
+    last, reset = (*hand, bits(".x"), bits("xx")), (*hand, bits("xx"), bits(".x"))
     first, second = -log(0.75) - log(0.5), -log(0.5) - log(0.75)
-    hand = [
-        Case(
-            "two steps of a frame token and an action, the second one ends",
-            (*args, _bits([".x"]), _bits(["xx"])),
-            _float((first + second) / 2),
-        ),
-        Case(
-            "the first step is the reset between two episodes: it counts nothing",
-            (*args, _bits(["xx"]), _bits([".x"])),
-            _float(second),
-        ),
-    ]
+    both, second = np.array((first + second) / 2), np.array(second)
     batch, steps, places, kinds = 2, 4, 3, 3
     logits = rng.normal(size=(batch, steps * places, kinds)) * 2
     ends = rng.normal(size=(batch, steps * places)) * 2
@@ -136,14 +107,12 @@ def _event_cases(rng: np.random.Generator) -> list[Case]:
         row, chance = logits[b, at], 1 / (1 + np.exp(-ends[b, at]))
         total += log(np.exp(row).sum()) - row[rewards[b, t]]
         total -= log(chance if terminated[b, t] else 1 - chance)
-    args = (
-        _float(logits),
-        _float(ends),
-        torch.tensor(rewards),
-        torch.tensor(terminated),
-        torch.tensor(valid),
-    )
-    return [*hand, Case("two random windows", args, _float(total / valid.sum()), atol=1e-5)]
+    drawn, expected = (logits, ends, rewards, terminated, valid), np.array(total / valid.sum())
+    return [
+        case("two steps of a frame token and an action, the second one ends", last, both),
+        case("the first step is the reset between two episodes: it counts nothing", reset, second),
+        case("two random windows", drawn, expected, atol=1e-5),
+    ]
 
 
 event_nll = Exercise(
@@ -200,66 +169,52 @@ event_nll = Exercise(
 # --- One possible next frame -------------------------------------------------------------------
 
 
-def _frames_of(rows: list[str]) -> Tensor:
-    """Frames of one row as pictures: "o" is a ball."""
-    return torch.tensor([[sign == "o" for sign in row] for row in rows]).view(len(rows), 1, 1, -1)
+def _frames(*rows: str) -> Tensor:
+    """Frames of one row as pictures: "x" is a ball."""
+    return bits(*rows)[:, None, None].to(torch.uint8)
 
 
-def _futures(pictures: Tensor):
+def _futures(pictures: Tensor) -> Callable[[Tensor], Tensor]:
     """A decoder: token v becomes the v-th picture, as logits. Surer of balls than of their lack."""
-
-    def decode(tokens: Tensor) -> Tensor:
-        return 7 * pictures[tokens].float() - 1
-
-    return decode
+    return lambda tokens: 7 * pictures[tokens].float() - 1
 
 
 def _sample_cases(rng: np.random.Generator) -> list[Case]:
-    logs = np.log([[0.4, 0.35, 0.25]] * 4)
-    pictures = _frames_of(["o..", ".o.", "..o"])
-    draws = _float([0.1, 0.5, 0.8, 0.99])
-    hand = [
-        Case(
-            "a ball that goes left, stays or goes right",
-            (_float(logs), _futures(pictures), draws, 1.0),
-            _frames_of(["o..", ".o.", "..o", "..o"]).to(torch.uint8),
-        ),
-        Case(
-            "temperature 0: the likeliest token, whatever the draw",
-            (_float(np.log([[0.2, 0.5, 0.3]] * 2)), _futures(pictures), draws[[0, 3]], 0.0),
-            _frames_of([".o.", ".o."]).to(torch.uint8),
-        ),
-        Case(  # weights 0.16, 0.1225, 0.0625: the first token has 0.464 of them
-            "temperature 0.5: the likelier ones still more often",
-            (_float(logs[:3]), _futures(pictures), _float([0.43, 0.38, 0.95]), 0.5),
-            _frames_of(["o..", "o..", "..o"]).to(torch.uint8),
-        ),
-    ]
+    logs, unequal = np.log([[0.4, 0.35, 0.25]] * 4), np.log([[0.2, 0.5, 0.3]] * 2)
+    ball = _futures(_frames("x..", ".x.", "..x"))
     batch, kinds, heat = 8, 5, float(rng.uniform(1.5, 3.0))
     logits = rng.normal(size=(batch, kinds)) * 2
     pictures = rng.random((kinds, 2, 3, 3)) < 0.4
     pictures[:, 0, 0] = np.eye(kinds, dtype=bool)[:, :3]  # no two futures are alike
     pictures[:, 0, 1] = np.eye(kinds, dtype=bool)[:, 2:]
-    chosen, expected = rng.random(batch), np.zeros((batch, 2, 3, 3), np.uint8)
+    draws, expected = rng.random(batch), np.zeros((batch, 2, 3, 3), np.uint8)
     for b in range(batch):  # walk along the wheel of fortune
         weights = np.exp(logits[b] / heat)
-        left = chosen[b] * weights.sum()
+        left = draws[b] * weights.sum()
         for v in range(kinds):
             left -= weights[v]
             if left < 0:
                 expected[b] = pictures[v]
                 break
-    args = (_float(logits), _futures(torch.tensor(pictures)), _float(chosen), heat)
-    return [*hand, Case("eight random states", args, torch.tensor(expected))]
-
-
-def _mixture(logits, decode, draws, temperature=1.0, of=None) -> Tensor:
-    """The mean over all futures of ``of(cell logits)``, (B, C, H, W)."""
-    if temperature == 0:
-        chances = F.one_hot(logits.argmax(-1), logits.shape[-1]).float()
-    else:
-        chances = (logits / temperature).softmax(-1)
-    return torch.einsum("bv,vchw->bchw", chances, of(decode(torch.arange(logits.shape[-1]))))
+    drawn = (logits, _futures(torch.tensor(pictures)), draws, heat)
+    return [
+        case(
+            "a ball that goes left, stays or goes right",
+            (logs, ball, [0.1, 0.5, 0.8, 0.99], 1.0),
+            _frames("x..", ".x.", "..x", "..x"),
+        ),
+        case(
+            "temperature 0: the likeliest token, whatever the draw",
+            (unequal, ball, [0.1, 0.99], 0.0),
+            _frames(".x.", ".x."),
+        ),
+        case(  # weights 0.16, 0.1225, 0.0625: the first token has 0.464 of them
+            "temperature 0.5: the likelier ones still more often",
+            (logs[:3], ball, [0.43, 0.38, 0.95], 0.5),
+            _frames("x..", "x..", "..x"),
+        ),
+        case("eight random states", drawn, expected),
+    ]
 
 
 sample_frame = Exercise(
@@ -286,30 +241,24 @@ sample_frame = Exercise(
 
     returns logits: `(decode(tokens) > 0).to(torch.uint8)` becomes `decode(tokens)`. You returned
       the decoder's logits. A frame is 1 where the logit is above 0, else 0, as uint8.
+
+    averages the futures: `(decode(tokens) > 0)` becomes `(torch.einsum("bv,vchw->bchw",
+      (chance_logits / max(temperature, 1e-6)).softmax(-1),
+      decode(torch.arange(chance_logits.shape[-1])).sigmoid()) > 0.5)`. You averaged all futures and
+      kept the cells above one half. Of a ball that goes left or right nothing is left then: draw
+      *one* token, and decode that.
+
+    averages the logits: `(decode(tokens) > 0)` becomes `(torch.einsum("bv,vchw->bchw",
+      (chance_logits / max(temperature, 1e-6)).softmax(-1),
+      decode(torch.arange(chance_logits.shape[-1]))) > 0)`. You mixed the logits of all futures. The
+      mixture is the logit of no future at all: draw *one* token, and decode that.
+
+    decides cell by cell: `(decode(tokens) > 0)` becomes `(torch.einsum("bv,vchw->bchw",
+      (chance_logits / max(temperature, 1e-6)).softmax(-1),
+      decode(torch.arange(chance_logits.shape[-1])).sigmoid()) > draws[:, None, None, None])`. You
+      compared each cell's own probability with the draw. Cells that belong to different futures can
+      come on together: half-balls. One token decides for all cells.
     """,
-    mistakes=(
-        Mistake(
-            "averages the futures",
-            lambda *args: (_mixture(*args, of=torch.sigmoid) > 0.5).to(torch.uint8),
-            "You averaged all futures and kept the cells above one half. Of a ball that goes left "
-            "or right nothing is left then: draw *one* token, and decode that.",
-        ),
-        Mistake(
-            "averages the logits",
-            lambda *args: (_mixture(*args, of=lambda x: x) > 0).to(torch.uint8),
-            "You mixed the logits of all futures. The mixture is the logit of no future at all: "
-            "draw *one* token, and decode that.",
-        ),
-        Mistake(
-            "decides cell by cell",
-            lambda logits, decode, draws, temperature=1.0: (
-                _mixture(logits, decode, draws, temperature, torch.sigmoid)
-                > draws[:, None, None, None]
-            ).to(torch.uint8),
-            "You compared each cell's own probability with the draw. Cells that belong to "
-            "different futures can come on together: half-balls. One token decides for all cells.",
-        ),
-    ),
     hints=(
         "Probabilities: `(chance_logits / temperature).softmax(-1)`. Their `cumsum(-1)` are the "
         "marks along a wheel of fortune.",
@@ -323,40 +272,39 @@ sample_frame = Exercise(
 # --- Returns of a dream ------------------------------------------------------------------------
 
 
+def _column(*numbers: float) -> np.ndarray:
+    return np.array(numbers, dtype=float)[:, None]
+
+
 def _return_cases(rng: np.random.Generator) -> list[Case]:
-    column = lambda *numbers: _float(numbers)[:, None]  # noqa: E731
-    hand = [
-        Case(  # from the end: 4 + 0.5 * 8 = 8; 0 + 0.5 * (0.5 * 2 + 0.5 * 8) = 2.5; ...
-            "three steps that surely go on, gamma and lam one half",
-            (column(1, 0, 4), column(6, 2, 8), column(1, 1, 1), 0.5, 0.5),
-            column(1 + 0.5 * (3 + 1.25), 2.5, 8),
-        ),
-        Case(  # 4 + 0.5 * 0.5 * 8 = 6; nothing after step 1; 1 + 0.5 * 0.8 * (3 + 0)
-            "the second step is the end; the others go on with probability 0.8 and 0.5",
-            (column(1, 0, 4), column(6, 2, 8), column(0.8, 0, 0.5), 0.5, 0.5),
-            column(2.2, 0, 6),
-        ),
-        Case(
-            "lam 0: only the next value counts",
-            (column(1, 2), column(10, 20), column(0.5, 1), 0.9, 0.0),
-            column(1 + 0.9 * 0.5 * 10, 2 + 0.9 * 20),
-        ),
-    ]
+    dream = (_column(1, 0, 4), _column(6, 2, 8))
+    short = (_column(1, 2), _column(10, 20), _column(0.5, 1), 0.9, 0.0)
     steps, dreams, gamma, lam = 5, 3, float(rng.uniform(0.8, 0.98)), float(rng.uniform(0.6, 0.9))
     rewards, values = rng.normal(size=(2, steps, dreams)) + 1
     alive = rng.uniform(0.2, 0.95, size=(steps, dreams))
     expected = np.zeros((steps, dreams))
     for t, i in np.ndindex(steps, dreams):  # the mean over lengths k of the k-step returns
-        total, reach = 0.0, 1.0
+        reach = 1.0
         for k in range(t, steps):
-            total += reach * rewards[k, i]
+            expected[t, i] += reach * rewards[k, i]
             reach *= gamma * alive[k, i]
-            share = 1.0 if k == steps - 1 else 1 - lam
-            total += reach * share * values[k, i]
+            expected[t, i] += reach * (1.0 if k == steps - 1 else 1 - lam) * values[k, i]
             reach *= lam
-        expected[t, i] = total
-    args = (_float(rewards), _float(values), _float(alive), gamma, lam)
-    return [*hand, Case("three random dreams", args, _float(expected), atol=1e-5)]
+    drawn = (rewards, values, alive, gamma, lam)
+    return [
+        case(  # from the end: 4 + 0.5 * 8 = 8; 0 + 0.5 * (0.5 * 2 + 0.5 * 8) = 2.5; ...
+            "three steps that surely go on, gamma and lam one half",
+            (*dream, _column(1, 1, 1), 0.5, 0.5),
+            _column(1 + 0.5 * (3 + 1.25), 2.5, 8),
+        ),
+        case(  # 4 + 0.5 * 0.5 * 8 = 6; nothing after step 1; 1 + 0.5 * 0.8 * (3 + 0)
+            "the second step is the end; the others go on with probability 0.8 and 0.5",
+            (*dream, _column(0.8, 0, 0.5), 0.5, 0.5),
+            _column(2.2, 0, 6),
+        ),
+        case("lam 0: only the next value counts", short, _column(1 + 0.9 * 0.5 * 10, 2 + 0.9 * 20)),
+        case("three random dreams", drawn, expected, atol=1e-5),
+    ]
 
 
 dream_returns = Exercise(
@@ -408,24 +356,19 @@ dream_returns = Exercise(
 
 
 def _weight_cases(rng: np.random.Generator) -> list[Case]:
-    hand = [
-        Case(
-            "one dream that may end at each step",
-            (_float([[0.5], [0.4], [0.1]]),),
-            _float([[1], [0.5], [0.2]]),
-        ),
-        Case(
-            "drawn ends: what comes after an end counts nothing",
-            (_float([[1, 1], [0, 1], [1, 0]]),),
-            _float([[1, 1], [1, 1], [0, 1]]),
-        ),
-    ]
+    one, ends = [[0.5], [0.4], [0.1]], [[1, 1], [0, 1], [1, 0]]
     continues = rng.uniform(0.3, 0.95, size=(4, 3))
     expected = np.ones((4, 3))
     for t, i in np.ndindex(4, 3):
         for k in range(t):
             expected[t, i] *= continues[k, i]
-    return [*hand, Case("three random dreams", (_float(continues),), _float(expected))]
+    return [
+        case("one dream that may end at each step", (one,), [[1], [0.5], [0.2]]),
+        case(
+            "drawn ends: what comes after an end counts nothing", (ends,), [[1, 1], [1, 1], [0, 1]]
+        ),
+        case("three random dreams", (continues,), expected),
+    ]
 
 
 continue_weights = Exercise(

@@ -2,62 +2,35 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
-import torch
-from torch import Tensor
 
+from course_lib.classroom.cases import case
 from course_lib.classroom.check import Case, Exercise
 from course_lib.world_models import dyna, dynamics, horizons, planning
 from course_lib.world_models.dyna import Memory
 
-LOG_2PI = 1.8378770664  # written out: the cases must not lean on what they check
-
-
-def _float(numbers) -> Tensor:
-    return torch.as_tensor(np.asarray(numbers), dtype=torch.float32)
-
+LOG_2PI, LOG_4 = 1.8378770664, 1.3862943611  # written out: independent of what is checked
 
 # --- Learning from what is remembered ------------------------------------------------------------
 
 
 def _dyna_cases(rng: np.random.Generator) -> list[Case]:
     # A corridor 0 - 1 - 2; from 2 the right move, action 1, ends the episode with reward 1.
-    right = {
-        (0, 1): Memory(0.0, 1, False),
-        (1, 1): Memory(0.0, 2, False),
-        (2, 1): Memory(1.0, 0, True),
-        (1, 0): Memory(-1.0, 0, False),
-    }
-    empty = np.zeros((3, 2))
-    known = np.array([[8.0, 0.0], [2.0, 4.0], [0.0, 6.0]])
-    backwards, forwards = [(2, 1), (1, 1), (0, 1)], [(0, 1), (1, 1), (2, 1)]
-    hand = [
-        Case(
-            "backwards, the reward goes all the way",
-            (empty, right, backwards, 1.0, 0.5),
-            np.array([[0, 0.25], [0, 0.5], [0, 1.0]]),
-        ),
-        Case(
-            "forwards, only the last move learns",
-            (empty, right, forwards, 1.0, 0.5),
-            np.array([[0, 0.0], [0, 0.0], [0, 1.0]]),
-        ),
-        Case(
-            "the end is worth its reward and nothing else, however much state 0 is worth",
-            (known, right, [(2, 1)], 0.5, 0.5),
-            np.array([[8.0, 0.0], [2.0, 4.0], [0.0, 3.5]]),
-        ),
-        Case(
-            "the same pair twice: halfway, and half of what is left",
-            (known, right, [(1, 0), (1, 0)], 0.5, 0.5),  # the target is -1 + 0.5 * 8 = 3
-            np.array([[8.0, 0.0], [2.75, 4.0], [0.0, 6.0]]),
-        ),
-        Case("nothing to imagine", (known, right, [], 0.5, 0.9), known.copy()),
-    ]
+    right = {(0, 1): Memory(0.0, 1, False), (1, 1): Memory(0.0, 2, False)}
+    right |= {(2, 1): Memory(1.0, 0, True), (1, 0): Memory(-1.0, 0, False)}
+    empty, known = np.zeros((3, 2)), np.array([[8.0, 0.0], [2.0, 4.0], [0.0, 6.0]])
+
+    def corridor(name: str, q: np.ndarray, pairs: list, alpha: float, changed: dict) -> Case:
+        expected = q.copy()
+        for pair, value in changed.items():
+            expected[pair] = value
+        return Case(name, (q, right, pairs, alpha, 0.5), expected)
+
+    backwards, all_the_way = [(2, 1), (1, 1), (0, 1)], {(2, 1): 1, (1, 1): 0.5, (0, 1): 0.25}
+    end = "the end is worth its reward and nothing else, however much state 0 is worth"
+    twice = "the same pair twice: halfway, and half of what is left"
     q, model = rng.normal(size=(4, 3)), {}
-    for pair in ((s, a) for s in range(4) for a in range(3)):
+    for pair in np.ndindex(4, 3):
         ended = bool(rng.random() < 0.3)
         model[pair] = Memory(float(rng.normal()), int(rng.integers(4)), ended)
     keys = sorted(model)
@@ -68,7 +41,14 @@ def _dyna_cases(rng: np.random.Generator) -> list[Case]:
         memory = model[s, a]
         future = 0.0 if memory.terminated else gamma * sorted(table[memory.next_state])[-1]
         table[s][a] = (1 - alpha) * table[s][a] + alpha * (memory.reward + future)
-    return [*hand, Case("a random world", (q, model, pairs, alpha, gamma), np.array(table))]
+    return [
+        corridor("backwards, the reward goes all the way", empty, backwards, 1.0, all_the_way),
+        corridor("forwards, only the last move learns", empty, backwards[::-1], 1.0, {(2, 1): 1}),
+        corridor(end, known, [(2, 1)], 0.5, {(2, 1): 3.5}),
+        corridor(twice, known, [(1, 0)] * 2, 0.5, {(1, 0): 2.75}),  # to -1 + 0.5 * 8 = 3
+        corridor("nothing to imagine", known, [], 0.5, {}),
+        Case("a random world", (q, model, pairs, alpha, gamma), np.array(table)),
+    ]
 
 
 dyna_update = Exercise(
@@ -131,26 +111,8 @@ dyna_update = Exercise(
 
 
 def _nll_cases(rng: np.random.Generator) -> list[Case]:
-    hand = [
-        # Errors 2 and 0, variance 1: only the square of the first one and two constants are left.
-        Case(
-            "variance 1, one number off by 2",
-            (_float([[0, 3]]), _float([[0, 0]]), _float([[2, 3]])),
-            _float([2 + LOG_2PI]),
-        ),
-        # A right mean costs less the surer it was; log 4 on each side.
-        Case(
-            "right and sure, right and unsure",
-            (_float([[1], [1]]), _float([[-1.3862944], [1.3862944]]), _float([[1], [1]])),
-            _float([0.5 * LOG_2PI - 0.6931472, 0.5 * LOG_2PI + 0.6931472]),
-        ),
-        # Off by 2: with variance 1/4 that is four standard deviations, with variance 4 only one.
-        Case(
-            "wrong and sure, wrong and unsure",
-            (_float([[0], [0]]), _float([[-1.3862944], [1.3862944]]), _float([[2], [2]])),
-            _float([8 + 0.5 * LOG_2PI - 0.6931472, 0.5 + 0.5 * LOG_2PI + 0.6931472]),
-        ),
-    ]
+    zeros, both = [[0], [0]], [[-LOG_4], [LOG_4]]  # standard deviations of 1/2 and 2
+    half = np.array([0.5 * LOG_2PI - 0.5 * LOG_4, 0.5 * LOG_2PI + 0.5 * LOG_4])
     mean, target = rng.normal(size=(2, 3, 4, 2))
     std = np.exp(rng.uniform(-1, 1, size=(3, 4, 2)))
     expected = np.zeros((3, 4))
@@ -158,8 +120,18 @@ def _nll_cases(rng: np.random.Generator) -> list[Case]:
         height = 1 / (std[index] * np.sqrt(2 * np.pi))
         bell = height * np.exp(-((target[index] - mean[index]) ** 2) / (2 * std[index] ** 2))
         expected[index[:2]] -= np.log(bell)
-    args = (_float(mean), _float(2 * np.log(std)), _float(target))
-    return [*hand, Case("three members, four rows", args, _float(expected), rtol=1e-4, atol=1e-5)]
+    drawn = (mean, 2 * np.log(std), target)
+    return [
+        # Errors 2 and 0, variance 1: only the square of the first one and two constants are left.
+        case("variance 1, one number off by 2", ([[0, 3]], [[0, 0]], [[2, 3]]), [2 + LOG_2PI]),
+        # A right mean costs less the surer it was; log 4 on each side.
+        case("right and sure, right and unsure", ([[1], [1]], both, [[1], [1]]), half),
+        # Off by 2: with variance 1/4 that is four standard deviations, with variance 4 only one.
+        case(
+            "wrong and sure, wrong and unsure", (zeros, both, [[2], [2]]), half + np.array([8, 0.5])
+        ),
+        case("three members, four rows", drawn, expected, rtol=1e-4, atol=1e-5),
+    ]
 
 
 gaussian_nll = Exercise(
@@ -231,53 +203,43 @@ gaussian_nll = Exercise(
 # --- Where to draw the next plans ----------------------------------------------------------------
 
 
+def _moments(x: list[float]) -> tuple[float, float]:
+    """Mean and variance, in double precision."""
+    middle = sum(x) / len(x)
+    return middle, sum((value - middle) ** 2 for value in x) / len(x)
+
+
 def _elite_cases(rng: np.random.Generator) -> list[Case]:
-    # One environment, four plans of two steps, one number each.
-    plans = _float([[[[0], [4]], [[2], [0]], [[9], [9]], [[4], [2]]]])
-    old_mean, old_std = _float([[[1], [1]]]), _float([[[5], [3]]])
-    hand = [
-        Case(
-            "the best two of four",
-            (plans, _float([[1, 3, 0, 2]]), old_mean, old_std, 2, 0.0),
-            (_float([[[3], [1]]]), _float([[[1], [1]]])),
-        ),
-        Case(
-            "half of the old mean and spread stays",
-            (plans, _float([[1, 3, 0, 2]]), old_mean, old_std, 2, 0.5),
-            (_float([[[2], [1]]]), _float([[[3], [2]]])),
-        ),
-        Case(
-            "all scores below zero; the best one alone",
-            (plans, _float([[-7, -9, -8, -1]]), old_mean, old_std, 1, 0.0),
-            (_float([[[4], [2]]]), _float([[[0], [0]]])),
-        ),
-        Case(
-            "two environments choose each for itself",
-            (
-                _float([[[[1]], [[3]], [[5]]], [[[2]], [[4]], [[6]]]]),
-                _float([[9, 8, 7], [1, 2, 3]]),
-                _float([[[0]], [[0]]]),
-                _float([[[1]], [[1]]]),
-                2,
-                0.25,
-            ),
-            (_float([[[1.5]], [[3.75]]]), _float([[[1.0]], [[1.0]]])),
-        ),
-    ]
-    plans, scores = rng.normal(1, 2, size=(2, 7, 3, 2)), rng.normal(size=(2, 7))
+    # One environment, four plans of two steps, one number each; then two, three plans, one step.
+    plans, old = [[[[0], [4]], [[2], [0]], [[9], [9]], [[4], [2]]]], ([[[1], [1]]], [[[5], [3]]])
+    two = ([[[[1]], [[3]], [[5]]], [[[2]], [[4]], [[6]]]], [[9, 8, 7], [1, 2, 3]])
+    one = (plans, [[1, 3, 0, 2]], *old, 2)
+    drawn, scores = rng.normal(1, 2, size=(2, 7, 3, 2)), rng.normal(size=(2, 7))
     mean, std = rng.normal(3, 1, size=(2, 3, 2)), rng.uniform(1, 2, size=(2, 3, 2))
     keep = float(rng.uniform(0.2, 0.4))
-    wanted = np.zeros((2, 2, 3, 2))
+    expected = np.zeros((2, 2, 3, 2))
     for n in range(2):  # one by one, in double precision
         ranked = sorted(range(7), key=lambda p, n=n: -scores[n, p])[:3]
-        for h, a in np.ndindex(3, 2):
-            x = [plans[n, p, h, a] for p in ranked]
-            middle = sum(x) / 3
-            spread = math.sqrt(sum((value - middle) ** 2 for value in x) / 3)
-            wanted[0, n, h, a] = keep * mean[n, h, a] + (1 - keep) * middle
-            wanted[1, n, h, a] = keep * std[n, h, a] + (1 - keep) * spread
-    args = (_float(plans), _float(scores), _float(mean), _float(std), 3, keep)
-    return [*hand, Case("random plans", args, tuple(map(_float, wanted)), rtol=1e-4, atol=1e-5)]
+        for at in np.ndindex(3, 2):
+            middle, variance = _moments([drawn[n, p][at] for p in ranked])
+            expected[0, n][at] = keep * mean[n][at] + (1 - keep) * middle
+            expected[1, n][at] = keep * std[n][at] + (1 - keep) * variance**0.5
+    args = (drawn, scores, mean, std, 3, keep)
+    return [
+        case("the best two of four", (*one, 0.0), ([[[3], [1]]], [[[1], [1]]])),
+        case("half of the old mean and spread stays", (*one, 0.5), ([[[2], [1]]], [[[3], [2]]])),
+        case(
+            "all scores below zero; the best one alone",
+            (plans, [[-7, -9, -8, -1]], *old, 1, 0.0),
+            ([[[4], [2]]], [[[0], [0]]]),
+        ),
+        case(
+            "two environments choose each for itself",
+            (*two, [[[0]], [[0]]], [[[1]], [[1]]], 2, 0.25),
+            ([[[1.5]], [[3.75]]], [[[1]], [[1]]]),
+        ),
+        case("random plans", args, tuple(expected), rtol=1e-4, atol=1e-5),
+    ]
 
 
 elite_update = Exercise(
@@ -344,43 +306,24 @@ elite_update = Exercise(
 
 def _weight_cases(rng: np.random.Generator) -> list[Case]:
     # Two members, three horizons, one state: variances 1, 4 and 1/4, so 1 : 1/4 : 4.
-    apart = _float([[[9], [8], [2]], [[7], [4], [1]]])
-    hand = [
-        Case(
-            "the closer the members, the more it counts",
-            (apart, 0.0),
-            _float([[4 / 21], [1 / 21], [16 / 21]]),
-        ),
-        Case(
-            "a large floor makes all weights more alike",  # variances 1, 4, 1/4, plus 1 each
-            (apart, 1.0),
-            _float([[1 / 2], [1 / 5], [4 / 5]]) / 1.5,
-        ),
-        Case(
-            "two states, each with weights of its own",
-            (_float([[[0, 0], [0, 0]], [[2, 4], [4, 2]]]), 0.0),
-            _float([[0.8, 0.2], [0.2, 0.8]]),
-        ),
-        Case(
-            "members that agree exactly",  # variances 0 and 1, plus 1/4 each
-            (_float([[[3], [1]], [[3], [3]]]), 0.25),
-            _float([[5 / 6], [1 / 6]]),
-        ),
-        Case(
-            "all agree about everything",
-            (_float([[[3], [5]], [[3], [5]]]), 1e-8),
-            _float([[0.5], [0.5]]),
-        ),
-    ]
+    apart, shares = [[[9], [8], [2]], [[7], [4], [1]]], np.array([[4], [1], [16]]) / 21
+    alike = np.array([[5], [2], [8]]) / 15  # the same plus 1 each, so 1/2 : 1/5 : 4/5
+    two = [[[0, 0], [0, 0]], [[2, 4], [4, 2]]]
     returns = rng.normal(size=(4, 5, 3)) * rng.uniform(0.5, 2, size=(1, 5, 3))
     floor = float(rng.uniform(0.1, 0.5))
     certainty = np.zeros((5, 3))
-    for k, b in np.ndindex(5, 3):  # one by one, in double precision
-        x = returns[:, k, b].tolist()
-        middle = sum(x) / 4
-        certainty[k, b] = 1 / (sum((value - middle) ** 2 for value in x) / 4 + floor)
+    for k, b in np.ndindex(5, 3):  # one by one
+        certainty[k, b] = 1 / (_moments(returns[:, k, b].tolist())[1] + floor)
     expected = np.stack([column / column.sum() for column in certainty.T], axis=1)
-    return [*hand, Case("four members, five horizons", (_float(returns), floor), _float(expected))]
+    return [
+        case("the closer the members, the more it counts", (apart, 0.0), shares),
+        case("a large floor makes all weights more alike", (apart, 1.0), alike),
+        case("two states, each with weights of its own", (two, 0.0), [[0.8, 0.2], [0.2, 0.8]]),
+        # Variances 0 and 1, plus 1/4 each.
+        case("members that agree exactly", ([[[3], [1]], [[3], [3]]], 0.25), [[5 / 6], [1 / 6]]),
+        case("all agree about everything", ([[[3], [5]], [[3], [5]]], 1e-8), [[0.5], [0.5]]),
+        case("four members, five horizons", (returns, floor), expected),
+    ]
 
 
 horizon_weights = Exercise(
