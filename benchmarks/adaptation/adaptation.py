@@ -30,8 +30,7 @@ import torch
 from benchmarks.harness import Goal, by, over_seeds, reported
 from course_lib.lm import finetune, lora, pretrain, prompting
 from course_lib.lm.gpt import GPT
-from course_lib.worlds import belu as language
-from course_lib.worlds import tasks
+from course_lib.worlds import belu as language, tasks
 from course_lib.worlds.pretrained import fast_dtype, smollm2
 
 RECIPE = finetune.BELU

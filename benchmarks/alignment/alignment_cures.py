@@ -29,8 +29,7 @@ from course_lib.evaluation import bootstrap_interval
 from course_lib.lessons.alignment import goodhart
 from course_lib.rlhf import constraints, reward_model
 from course_lib.rlhf.constraints import mean_of_last, stop_at
-from course_lib.worlds import concierge
-from course_lib.worlds import concierge_pipeline as pipeline
+from course_lib.worlds import concierge, concierge_pipeline as pipeline
 
 SEEDS = (210, 211, 212, 213, 214)
 LABELS, STEPS, UPDATES = 1_000, 100, 20

@@ -22,8 +22,7 @@ from course_lib.evaluation import bootstrap_interval
 from course_lib.lessons.alignment import goodhart
 from course_lib.rlhf import best_of_n, reward_model
 from course_lib.rlhf.constraints import mean_of_last
-from course_lib.worlds import concierge
-from course_lib.worlds import concierge_pipeline as pipeline
+from course_lib.worlds import concierge, concierge_pipeline as pipeline
 
 SEEDS = (200, 201, 202, 203, 204)
 JUDGES = {  # name: labels, width of the body (None: that of the language model)

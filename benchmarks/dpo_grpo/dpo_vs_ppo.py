@@ -19,8 +19,7 @@ import numpy as np
 
 from benchmarks.harness import Goal, by, over_seeds, reported
 from course_lib.rlhf import dpo, ppo, reward_model
-from course_lib.worlds import concierge
-from course_lib.worlds import concierge_pipeline as pipeline
+from course_lib.worlds import concierge, concierge_pipeline as pipeline
 
 SEEDS = [200, 201, 202, 203, 204]
 SETTINGS = {"beta": 0.3, "batch_size": 64, "micro_batch": 64, "learning_rate": 5e-4}

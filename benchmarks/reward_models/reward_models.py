@@ -34,8 +34,7 @@ from course_lib.lessons.reward_models import exercises
 from course_lib.rlhf import pairwise, reward_model
 from course_lib.rlhf.preferences import Labeller, Pair
 from course_lib.rlhf.reward_model import Config, RewardModel
-from course_lib.worlds import concierge, concierge_pairs
-from course_lib.worlds import concierge_pipeline as pipeline
+from course_lib.worlds import concierge, concierge_pairs, concierge_pipeline as pipeline
 
 TRUE = concierge.true_reward
 LABELLERS = {

@@ -22,8 +22,7 @@ from course_lib.evaluation import bootstrap_interval
 from course_lib.lessons.rlhf_ppo import exercises
 from course_lib.rlhf import ppo, reward_model
 from course_lib.rlhf.rollouts import Rollout, collect
-from course_lib.worlds import concierge
-from course_lib.worlds import concierge_pipeline as pipeline
+from course_lib.worlds import concierge, concierge_pipeline as pipeline
 
 RECIPE = "the recipe"
 UPDATES = 20

@@ -21,8 +21,7 @@ from course_lib.lm import gpt
 from course_lib.lm.gpt import GPT
 from course_lib.rlhf import pairwise, ppo, reward_model
 from course_lib.rlhf.reward_model import RewardModel
-from course_lib.worlds import concierge
-from course_lib.worlds import concierge_pipeline as pipeline
+from course_lib.worlds import concierge, concierge_pipeline as pipeline
 
 NUMBER = 400  # replies per evaluation
 EVERY = 4  # updates between two points of the curves

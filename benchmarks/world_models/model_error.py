@@ -39,9 +39,7 @@ from course_lib.world_models.experience import (
     segments,
     transitions,
 )
-from course_lib.world_models.planning import PENDULUM as KNOWN
-from course_lib.world_models.planning import Config as Planning
-from course_lib.world_models.planning import Planner
+from course_lib.world_models.planning import PENDULUM as KNOWN, Config as Planning, Planner
 
 ENSEMBLE = Config(members=5, updates=800)
 SINGLE = replace(ENSEMBLE, members=1)

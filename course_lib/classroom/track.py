@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from course_lib.classroom.front_end import in_notebook
 from course_lib.classroom.history import History
-from course_lib.classroom.use import Replacement
-from course_lib.classroom.use import use as in_place
+from course_lib.classroom.use import Replacement, use as in_place
 
 _DRAW_EVERY = 0.2  # seconds between two pictures of the progress
 _DRAW_SHARE = 0.005  # drawing may take this share of the run at most

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import __main__ as command
-from benchmarks import harness
+from benchmarks import __main__ as command, harness
 from benchmarks.harness import Goal
 from benchmarks.kit import claims
 

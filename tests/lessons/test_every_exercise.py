@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from course_lib.classroom.check import check
-from course_lib.lessons import NAMES as LESSONS
-from course_lib.lessons import exercises_of
+from course_lib.lessons import NAMES as LESSONS, exercises_of
 
 SHOWN_SEED, HIDDEN_SEEDS = 0, range(1, 21)
 ALL = {f"{lesson}.{name}": ex for lesson in LESSONS for name, ex in exercises_of(lesson).items()}

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from course_lib.lm import generate as writing
-from course_lib.lm import lora, packing
+from course_lib.lm import generate as writing, lora, packing
 from course_lib.lm.generate import Sampling, generate, left_pad, stream
 from course_lib.lm.gpt import GPT, GPTConfig
 

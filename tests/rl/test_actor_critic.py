@@ -9,9 +9,7 @@ import torch
 
 from course_lib.classroom import use
 from course_lib.evaluation import evaluate
-from course_lib.rl import actor_critic as ac
-from course_lib.rl import envs as environments
-from course_lib.rl import returns
+from course_lib.rl import actor_critic as ac, envs as environments, returns
 from course_lib.rl.agent import Agent
 from course_lib.rl.envs import Step
 

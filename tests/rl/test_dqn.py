@@ -8,8 +8,7 @@ import torch
 
 from course_lib.classroom import use
 from course_lib.evaluation import evaluate
-from course_lib.rl import dqn
-from course_lib.rl import envs as environments
+from course_lib.rl import dqn, envs as environments
 from course_lib.rl.envs import Step
 from course_lib.rl.replay import ring_indices
 from course_lib.rl.returns import n_step_target

@@ -4,8 +4,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from course_lib.rl import envs as environments
-from course_lib.rl import minatar
+from course_lib.rl import envs as environments, minatar
 
 NAMES = ["CartPole-v1", "MinAtar/Breakout", "FrozenLake-v1", "Acrobot-v1"]
 

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from course_lib.classroom import use
-from course_lib.rl import envs as environments
-from course_lib.rl import losses, ppo, returns
+from course_lib.rl import envs as environments, losses, ppo, returns
 from course_lib.rl.agent import Agent, AgentConfig
 from course_lib.rl.envs import Step
 

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from course_lib.classroom import use
-from course_lib.rl import envs as environments
-from course_lib.rl import returns
+from course_lib.rl import envs as environments, returns
 from course_lib.rl.envs import Step
 from course_lib.rl.replay import Replay, ring_indices
 

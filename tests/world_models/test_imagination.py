@@ -141,7 +141,7 @@ def test_a_round_that_was_interrupted_begins_anew_without_playing_again():
         pass
     rows = list(dreamer.train(run))
     assert run.frames == 180 and run.rounds == 2
-    assert ["dreamed" in row for row in rows] == [False] * 4 + [True] * 2 + [False] * 3
+    assert ["dreamed" in row for row in rows] == [False] * 4 + [True] * 2 + [False] * 3 + [True]
 
 
 def test_wrong_settings_are_sentences():

@@ -5,8 +5,7 @@ import pytest
 import torch
 
 from course_lib.world_models import planning
-from course_lib.world_models.dynamics import Config as ModelConfig
-from course_lib.world_models.dynamics import Dynamics, Prediction
+from course_lib.world_models.dynamics import Config as ModelConfig, Dynamics, Prediction
 from course_lib.world_models.planning import Config, Planner, Task, elite_update, imagine
 
 

@@ -6,8 +6,7 @@ import torch
 
 from course_lib.rlhf.preferences import Pair
 from course_lib.rlhf.reward_model import Comparison
-from course_lib.worlds import concierge as c
-from course_lib.worlds import concierge_pipeline as pipeline
+from course_lib.worlds import concierge as c, concierge_pipeline as pipeline
 
 POOL = "where is the pool ?"  # on the roof
 

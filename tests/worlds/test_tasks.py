@@ -5,8 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from course_lib.worlds import belu as language
-from course_lib.worlds import tasks
+from course_lib.worlds import belu as language, tasks
 
 
 def key(text):

@@ -21,8 +21,7 @@ from course_lib.rlhf import ppo, reward_model
 from course_lib.rlhf.preferences import Pair
 from course_lib.rlhf.reward_model import RewardModel
 from course_lib.rlhf.rollouts import Reward
-from course_lib.worlds import concierge
-from course_lib.worlds import concierge_pipeline as pipeline
+from course_lib.worlds import concierge, concierge_pipeline as pipeline
 
 PPO = ppo.Config(total_steps=30, batch_size=48, beta=0.0, epochs=3, minibatch_size=48)
 

@@ -11,8 +11,7 @@ from course_lib.lessons.alignment import goodhart, hacking, red_team
 from course_lib.lm import lora
 from course_lib.lm.gpt import GPT, GPTConfig
 from course_lib.rlhf.reward_model import rewards
-from course_lib.worlds import concierge
-from course_lib.worlds import concierge_pipeline as pipeline
+from course_lib.worlds import concierge, concierge_pipeline as pipeline
 
 ASK = concierge.prompt_tokens("where is the pool ?")
 

@@ -5,8 +5,7 @@ import torch
 
 from course_lib.lessons.rlhf_ppo.widget import Account
 from course_lib.rlhf import ppo
-from course_lib.worlds import concierge
-from course_lib.worlds import concierge_pipeline as pipeline
+from course_lib.worlds import concierge, concierge_pipeline as pipeline
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 QUESTIONS = concierge.questions()[1]
