@@ -289,10 +289,11 @@ def test_untouched_exercises_say_so_and_nothing_fails(lesson):
     if row.whole:
         notebook.run_all(300)
     else:
-        notebook.run_short([*row.cells, row.widget], row.short)
+        # A row without moves names a cell to look at; its widget has a test of its own.
+        notebook.run_short([*row.cells, row.widget] if row.moves else row.cells, row.short)
     assert notebook.errors() == []
     for index, source in enumerate(notebook.sources):
-        if source.startswith("@exercise("):
+        if source.startswith("@exercise(") and "..." in source:
             assert "Not attempted yet" in notebook.text(index), source.split("\n")[0]
     notebook.shoot(f"{row.notebook[:2]}_ran")
 
@@ -342,7 +343,7 @@ def test_a_wrong_answer_is_named_and_the_right_one_is_taken(lesson):
     notebook.shoot(f"{row.notebook[:2]}_right")
     standing = notebook.find("progress()")
     notebook.run(standing)
-    assert re.search(r"1 of \d exercises right", notebook.text(standing))
+    assert re.search(r"[1-9] of \d exercises right", notebook.text(standing))
     assert "Traceback" not in notebook.text(standing)
 
 
