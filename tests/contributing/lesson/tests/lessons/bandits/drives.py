@@ -11,7 +11,7 @@ def pull():
 
 RUNS = {
     "updated_mean": (pull, "takes the last reward"),
-    "confidence_bonus": (pull, "no width"),
+    "confidence_bonus": (pull, "no root"),
     "choose": (pull, "takes the worst"),
     "regret": (pull, "sums the gaps"),
 }
