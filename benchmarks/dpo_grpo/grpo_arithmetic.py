@@ -21,7 +21,6 @@ import numpy as np
 
 from benchmarks.harness import Goal, by, one_thread, over_seeds, reported
 from course_lib.lm import finetune, lora
-from course_lib.lm.packing import packed
 from course_lib.rlhf import grpo
 from course_lib.worlds import arithmetic
 from course_lib.worlds.pretrained import fast_dtype, smollm2
@@ -33,8 +32,7 @@ KEPT = ("reward", "length", "finished", "tied")
 
 def score(model, tokenizer, problems, prefilled: bool = False) -> dict:
     new = 6 if prefilled else 12
-    with packed(model):
-        found = arithmetic.evaluate(model, tokenizer, problems, new, prefilled=prefilled)
+    found = arithmetic.evaluate(model, tokenizer, problems, new, prefilled=prefilled)
     shares = {k: round(getattr(found, k), 4) for k in ("solved", "right", "stopped")}
     return shares | {"replies": found.replies[:6]}
 
@@ -82,8 +80,7 @@ def train_form(seed: int) -> dict:
     """Fine-tuning on the form alone."""
     model, tokenizer = smollm2()
     problems = arithmetic.split(seed)
-    with packed(model):
-        examples = form_examples(model, tokenizer, problems.train)
+    examples = form_examples(model, tokenizer, problems.train)
     lora.apply(model, arithmetic.ADAPTERS, seed)
     start = time.process_time()
     for _ in finetune.train(model, examples, FORM, seed):

@@ -194,8 +194,7 @@ def generate(
     the model's context goes on from the later half of what fits. ``cache`` may hold
     what stands before ``tokens``, read once for all rows; it needs room for
     P + ``max_new_tokens`` - 1 more positions. Memory beyond the model: two vectors per layer and
-    token. Batches get faster inside ``with packed(model):`` (see `packing`), where you can spare a
-    copy of the weights.
+    token.
     """
     sampling = sampling or Sampling()
     stops = torch.tensor(sampling.stop_tokens, dtype=tokens.dtype, device=tokens.device)

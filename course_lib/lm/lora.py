@@ -83,8 +83,6 @@ class LoRALinear(nn.Module):
         """``x`` (..., in) to (..., out)."""
         if self.original is not None:
             return self.base(x)
-        if "forward" in vars(self.base):  # it multiplies with a packed copy: `packing.packed`
-            return self.base(x) + correction(x, self.a, self.b, self.scale)
         return lora_forward(x, self.base.weight, self.a, self.b, self.scale)
 
 

@@ -25,7 +25,6 @@ from course_lib.lm import lora
 from course_lib.lm.generate import Sampling
 from course_lib.lm.gpt import GPT
 from course_lib.lm.losses import response_logp
-from course_lib.lm.packing import packed
 from course_lib.rl.losses import clipped_surrogate, masked_mean, probability_ratio
 from course_lib.rlhf.rollouts import Reward, Rollout, collect
 
@@ -48,7 +47,6 @@ class Config:
     kl: str = "k3"  # which estimate of it is differentiated: see ``kl_estimate``
     learning_rate: float = 1e-3  # AdamW's: 1e-6 (whole model) to 2e-3 (adapters)
     max_grad_norm: float = 1.0  # longer gradients are shortened to this
-    packed_bytes: float = 0  # memory to spare while text is written: see ``lm.packing``
 
     def __post_init__(self) -> None:
         limits.check(
@@ -63,7 +61,7 @@ class Config:
             ),
             at_least_1="total_steps prompts max_new_tokens epochs micro_batch",
             above_0="temperature clip learning_rate max_grad_norm",
-            not_negative="beta packed_bytes",
+            not_negative="beta",
         )
 
 
@@ -201,8 +199,7 @@ def train(
     batches = randomness.shuffled_batches(len(prompts), config.prompts, generator)
     for step in range(1, config.total_steps + 1):
         rows = [prompts[i] for i in next(batches) for _ in range(config.group_size)]
-        with packed(model, config.packed_bytes):
-            rollout = collect(model, rows, reward, sampling, generator)
+        rollout = collect(model, rows, reward, sampling, generator)
         grouped = rollout.rewards.view(config.prompts, config.group_size)
         advantages = group_advantages(grouped, config.scale).flatten()
         weights = token_weights(rollout.response_mask, config.normalise, config.max_new_tokens)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Sum = tuple[int, int]
 
 ADAPTERS = lora.Config(rank=16, alpha=32, targets=("qkv", "out", "down"), layers=8)
-GRPO = grpo.Config(total_steps=30, packed_bytes=1e9)
+GRPO = grpo.Config(total_steps=30)
 
 
 class Split(NamedTuple):

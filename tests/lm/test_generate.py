@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from course_lib.lm import generate as writing, lora, packing
+from course_lib.lm import generate as writing
 from course_lib.lm.generate import Sampling, generate, left_pad, stream
 from course_lib.lm.gpt import GPT, GPTConfig
 
@@ -191,23 +191,6 @@ def test_training_goes_on_between_two_streamed_tokens(model):
     next(streamed)
 
 
-@pytest.mark.parametrize("kv_heads", [1, 2, 4])
-@torch.no_grad()
-def test_packed_weights_write_the_same_text(kv_heads):
-    torch.manual_seed(0)
-    model = GPT(GPTConfig(37, layers=2, width=64, heads=4, kv_heads=kv_heads))
-    for weights in model.parameters():
-        weights.mul_(3 if weights.dim() == 2 else 0.7)
-    tokens, valid = left_pad([[1, 2, 3, 4, 5], [7], [9, 8, 7]])
-    plain = generate(model, tokens, valid, Sampling(12, temperature=0))
-    with packing.packed(model):
-        assert "forward" in model.transformer.blocks[0].attention.qkv.__dict__
-        found = generate(model, tokens, valid, Sampling(12, temperature=0))
-    assert torch.equal(found.tokens, plain.tokens)
-    torch.testing.assert_close(found.logp, plain.logp, rtol=0, atol=1e-5)
-    assert "forward" not in model.transformer.blocks[0].attention.qkv.__dict__
-
-
 @torch.no_grad()
 def test_a_prompt_in_several_rows_is_read_once(model, monkeypatch):
     tokens, valid = left_pad([[1, 2, 3], [7], [1, 2, 3], [9, 8], [7], [1, 2, 3]], pad=5)
@@ -223,47 +206,3 @@ def test_a_prompt_in_several_rows_is_read_once(model, monkeypatch):
     assert read == [3, 6, 6, 6]  # three prompts, then six rows, token by token
     for row, prompt in enumerate([[1, 2, 3], [7], [1, 2, 3], [9, 8], [7], [1, 2, 3]]):
         assert out.tokens[row, 3:].tolist() == _greedy_without_memory(model, prompt, 4)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@torch.no_grad()
-def test_packed_weights_give_the_same_numbers(dtype):
-    torch.manual_seed(0)
-    model = GPT(GPTConfig(37, layers=2, width=64, heads=4, kv_heads=2)).to(dtype)
-    tokens = torch.randint(37, (3, 6))
-    expected = model(tokens)
-    with packing.packed(model):
-        found = model(tokens)
-        assert "forward" in model.head.__dict__
-    atol = 1e-5 if dtype == torch.float32 else 0.02
-    torch.testing.assert_close(found, expected, rtol=0, atol=atol)
-    assert "forward" not in model.head.__dict__
-    with packing.packed(model, max_bytes=10):
-        assert "forward" not in model.head.__dict__
-    block = model.transformer.blocks[0].feed_forward
-    with packing.packed(model, max_bytes=block.down.weight.nbytes):  # the largest goes first
-        assert "forward" in block.gate.__dict__ and "forward" not in model.head.__dict__
-        torch.testing.assert_close(model(tokens), expected, rtol=0, atol=atol)
-    assert "forward" not in block.gate.__dict__
-
-
-@pytest.mark.parametrize("targets", [("qkv", "out", "down"), ("gate",), lora.Config().targets])
-@torch.no_grad()
-def test_adapters_work_on_packed_weights(targets):
-    torch.manual_seed(0)
-    model = GPT(GPTConfig(37, layers=2, width=64, heads=4, kv_heads=2))
-    for weights in lora.apply(model, lora.Config(rank=4, targets=targets, layers=1)):
-        weights.normal_(std=0.3)
-    tokens = torch.randint(37, (3, 6))
-    expected = model(tokens)
-    with packing.packed(model):
-        assert all("forward" in layer.base.__dict__ for layer in lora.adapters(model).values())
-        torch.testing.assert_close(model(tokens), expected, rtol=0, atol=1e-5)
-    lora.remove(model)
-    assert (model(tokens) - expected).abs().max() > 0.01
-
-
-def test_packing_is_taken_back_after_an_error(model):
-    with pytest.raises(RuntimeError), packing.packed(model):
-        raise RuntimeError
-    assert model(torch.tensor([[1, 2]])).requires_grad

@@ -19,7 +19,6 @@ from course_lib.lm import lora
 from course_lib.lm.generate import Sampling
 from course_lib.lm.gpt import GPT
 from course_lib.lm.losses import response_logp
-from course_lib.lm.packing import packed
 from course_lib.rlhf import grpo, rewards
 from course_lib.rlhf.rollouts import Reward, collect
 
@@ -37,9 +36,7 @@ OPENINGS = (
     "The music in the movie was",
 )
 ADAPTERS = lora.Config(rank=16, alpha=32, targets=("qkv", "out", "down"), layers=8)
-GRPO = grpo.Config(
-    total_steps=14, max_new_tokens=8, learning_rate=4e-3, micro_batch=16, packed_bytes=1e9
-)
+GRPO = grpo.Config(total_steps=14, max_new_tokens=8, learning_rate=4e-3, micro_batch=16)
 
 
 class Quality(NamedTuple):
@@ -87,8 +84,7 @@ def evaluate(
     prompts = [prompt for prompt in openings(tokenizer) for _ in range(each)]
     mood = rewards.sentiment(tokenizer.decode)
     generator = torch.Generator().manual_seed(seed)
-    with packed(model, GRPO.packed_bytes):
-        out = collect(model, prompts, mood, sampling, generator)
+    out = collect(model, prompts, mood, sampling, generator)
     with grpo.adapters_off(model):
         arguments = (out.tokens, out.valid_mask, out.response_mask)
         parts = zip(*(x.split(8) for x in arguments), strict=True)

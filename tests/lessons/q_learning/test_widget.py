@@ -1,6 +1,5 @@
 """The widgets of lesson 01: what their buttons and sliders do, called directly and clicked."""
 
-
 import numpy as np
 import pytest
 
