@@ -51,7 +51,8 @@ class Config:
 
 
 # The invented language of `worlds/belu.py`, with the adapters `lora.BELU`.
-BELU = Config(total_steps=70, batch_size=8, micro_batch=4, learning_rate=4e-3)
+# One row at a time: in float32 several would take the notebook beyond its memory.
+BELU = Config(total_steps=70, batch_size=8, micro_batch=1, learning_rate=4e-3)
 
 
 class Example(NamedTuple):
