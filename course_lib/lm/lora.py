@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_lib import allocator, limits, randomness, weights
+from course_lib import limits, randomness, weights
 
 
 @dataclass(frozen=True)
@@ -132,25 +132,19 @@ def merge_all(model: nn.Module) -> None:
     """Add every adapter to its frozen matrix; the model then costs what it cost before.
 
     The matrices as they were are kept for ``unmerge``: subtracting would not give them back
-    exactly, least of all in bfloat16. Those that bfloat16 can hold exactly are kept in it: a model
-    that was published in bfloat16 then takes half as much while it is merged.
+    exactly, least of all in bfloat16.
     """
-    allocator.give_back_memory()  # what training has freed makes room for the copies
     for layer in adapters(model).values():
         if layer.original is None:
-            weight = layer.base.weight.data
-            merged = merge_weight(weight, layer.a, layer.b, layer.scale)
-            half = weight.bfloat16()
-            layer.original = half if torch.equal(half.to(weight.dtype), weight) else weight
-            layer.base.weight.data = merged
+            merged = merge_weight(layer.base.weight.data, layer.a, layer.b, layer.scale)
+            layer.original, layer.base.weight.data = layer.base.weight.data, merged
 
 
 def unmerge(model: nn.Module) -> None:
     """Take the adapters out of the matrices again, exactly; they go on beside them."""
     for layer in adapters(model).values():
         if layer.original is not None:
-            weight = layer.base.weight
-            weight.data, layer.original = layer.original.to(weight.dtype), None
+            layer.base.weight.data, layer.original = layer.original, None
 
 
 def remove(model: nn.Module) -> None:
