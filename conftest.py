@@ -8,7 +8,6 @@ from course_lib.commands.refresh import peak_memory
 from course_lib.commands.test import NETWORK
 
 PEAK_MB = 1500  # the budget of a notebook's kernel; Binder ends a session at 2 GB
-FLOAT32_MB = 270  # what SmolLM2 takes more where the processor is not fast at bfloat16
 SECONDS = 180  # the budget of its run time; only reported, since machines differ
 
 _measured: dict[str, dict[str, float]] = {}
@@ -67,12 +66,7 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
     last = nextitem is None or nextitem.parent is not item.parent
     if item.path.suffix == ".ipynb" and last:
         peak = _measured.get(item.path.stem, {}).get("peak_mb", 0)
-        limit = PEAK_MB
-        if peak > PEAK_MB and "smollm2()" in item.path.read_text(encoding="utf-8"):
-            from course_lib.worlds.pretrained import fast_dtype
-
-            limit += 0 if fast_dtype().itemsize == 2 else FLOAT32_MB
-        assert peak <= limit, f"{item.path.name}: kernel peaked at {peak:.0f} MB > {limit} MB"
+        assert peak <= PEAK_MB, f"{item.path.name}: kernel peaked at {peak:.0f} MB > {PEAK_MB} MB"
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
