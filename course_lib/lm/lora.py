@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from course_lib import limits, randomness, weights
+from course_lib import allocator, limits, randomness, weights
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,7 @@ def merge_all(model: nn.Module) -> None:
     The matrices as they were are kept for ``unmerge``: subtracting would not give them back
     exactly, least of all in bfloat16.
     """
+    allocator.give_back_memory()  # the copies need as much as all adapted matrices
     for layer in adapters(model).values():
         if layer.original is None:
             merged = merge_weight(layer.base.weight.data, layer.a, layer.b, layer.scale)
@@ -145,6 +146,7 @@ def unmerge(model: nn.Module) -> None:
     for layer in adapters(model).values():
         if layer.original is not None:
             layer.base.weight.data, layer.original = layer.original, None
+    allocator.give_back_memory()
 
 
 def remove(model: nn.Module) -> None:

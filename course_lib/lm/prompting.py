@@ -71,7 +71,7 @@ def continuation_logp(
     model: GPT,
     prompts: Sequence[Sequence[int]],
     continuations: Sequence[Sequence[int]],
-    batch_size: int = 16,
+    batch_size: int = 8,
 ) -> Tensor:
     """Log-probability of every continuation after every prompt, (prompts, continuations).
 
@@ -113,7 +113,7 @@ def answers(
     tokenizer: "PreTrainedTokenizerFast",
     prompts: Sequence[str],
     max_new_tokens: int = 8,
-    batch_size: int = 16,
+    batch_size: int = 8,
 ) -> list[str]:
     """For each prompt the line that the model writes, greedily."""
     ends = tuple(
