@@ -7,34 +7,17 @@ every case names the misunderstanding.
 
 from __future__ import annotations
 
-import contextlib
-import copy
-import ctypes
 import inspect
-import threading
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from course_lib.classroom import edits, stub
-from course_lib.classroom.compare import difference, same, show
+from course_lib.classroom.answer import Answer, Case, answer, gradients
+from course_lib.classroom.compare import Difference, difference, same, show
 from course_lib.classroom.use import StandIn
-
-SECONDS = 5.0  # for all cases of one check; the references take milliseconds
-
-
-@dataclass(frozen=True)
-class Case:
-    """One question with its answer: arguments in, expected value out."""
-
-    name: str
-    args: tuple
-    expected: Any
-    rtol: float = 1e-5
-    atol: float = 1e-6
 
 
 @dataclass(frozen=True)
@@ -53,7 +36,8 @@ class Exercise:
     `cases` maps a random generator to a list of cases: some worked out by hand, the others
     drawn at random with their answers computed another way than the reference computes them.
     `edits` are mistakes that change a few words of the reference, as text: see `edits`. They come
-    before the other `mistakes`.
+    before the other `mistakes`. `differentiated` names the arguments through which training sends
+    gradients back ("logp", or "mean log_std"): those of an answer have to be right as well.
     """
 
     reference: Callable
@@ -61,6 +45,7 @@ class Exercise:
     mistakes: tuple[Mistake, ...] = ()
     hints: tuple[str, ...] = ()
     edits: str = ""
+    differentiated: str = ""
 
     def __post_init__(self) -> None:
         edited = [
@@ -68,6 +53,16 @@ class Exercise:
             for edit in edits.read(self.edits)
         ]
         object.__setattr__(self, "mistakes", (*edited, *self.mistakes))
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the arguments."""
+        return list(inspect.signature(self.reference).parameters)
+
+    @property
+    def differentiated_places(self) -> list[int]:
+        """Where the differentiated arguments stand."""
+        return [self.parameters.index(name) for name in self.differentiated.split()]
 
     def mistake(self, name: str) -> StandIn:
         """The wrong function of that name, to `use` in a training run and watch what it does."""
@@ -97,90 +92,35 @@ def check(function: Callable, exercise: Exercise, seed: int = 0) -> Verdict:
     if stub.is_untouched(function):
         return Verdict("not attempted")
     cases = exercise.cases(np.random.default_rng(seed))
-    return judge(exercise, cases, answer(function, cases))
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a function did with one case."""
-
-    value: Any = None
-    changed_inputs: bool = False
-    error: str | None = None  # a sentence; no value then
-    not_implemented: bool = False  # the error was a NotImplementedError: a placeholder
-    out_of_time: bool = False
-    fits: bool = True  # False: it takes other arguments, as the error says
-
-
-def answer(function: Callable, cases: list[Case], seconds: float = SECONDS) -> list[Answer]:
-    """Ask a function all cases, up to the first error. Never raises for the function's faults."""
-    try:
-        inspect.signature(function).bind(*cases[0].args)
-    except TypeError as error:
-        return [Answer(error=str(error), fits=False)]
-    answers: list[Answer] = []
-    try:
-        with _time_limit(seconds):
-            for case in cases:
-                answers.append(_answer(function, case))
-                if answers[-1].error is not None:
-                    break
-    except _OutOfTime:
-        answers.append(Answer(error=f"It did not return within {seconds:g} s.", out_of_time=True))
-    return answers
+    verdict = judge(exercise, cases, answer(function, cases, exercise.differentiated_places))
+    unfinished = verdict.status == "wrong" and stub.is_unfinished(function)
+    return Verdict("not attempted") if unfinished else verdict
 
 
 def judge(exercise: Exercise, cases: list[Case], answers: list[Answer]) -> Verdict:
     """Compare answers with what was expected. Runs none of the student's code."""
     last, case = answers[-1], cases[min(len(answers), len(cases)) - 1]
     if not last.fits:
-        names = ", ".join(inspect.signature(exercise.reference).parameters)
+        names = ", ".join(exercise.parameters)
         return Verdict(
             "wrong", f"It is called with ({names}), but your signature says: {last.error}."
         )
     if last.out_of_time:
         return Verdict("wrong", f"{last.error} Look for a loop that never ends.", case=case.name)
-    if last.not_implemented:
-        return Verdict("not attempted")
     return _judge(exercise, cases, answers)
 
 
-def _answer(function: Callable, case: Case) -> Answer:
-    args = copy.deepcopy(case.args)
-    try:
-        value = function(*args)
-    except (KeyboardInterrupt, _OutOfTime):
-        raise
-    except BaseException as error:  # SystemExit too: an exercise must not end the kernel
-        absent = isinstance(error, NotImplementedError)
-        return Answer(error=_tell_error(error), not_implemented=absent)
-    # A generator is used up by being read: only data can be changed "in place".
-    changed = any(
-        not same(before, after)
-        for before, after in zip(case.args, args, strict=True)
-        if not isinstance(before, np.random.Generator) and not callable(before)
-    )
-    return Answer(copy.deepcopy(_plain(value)), changed)
-
-
-def _plain(value: Any) -> Any:
-    """Tensors without their graph, also inside tuples and lists: a graph cannot be copied."""
-    if isinstance(value, tuple | list) and not hasattr(value, "_fields"):
-        return type(value)(_plain(v) for v in value)
-    return value.detach() if hasattr(value, "detach") else value
-
-
 def _judge(exercise: Exercise, cases: list[Case], answers: list[Answer]) -> Verdict:
-    for case, answer in zip(cases, answers, strict=False):
-        if answer.error is not None:
-            return Verdict("wrong", answer.error, case=_picture(exercise, case))
-        found = difference(answer.value, case.expected, case.rtol, case.atol)
-        if found is None and not answer.changed_inputs:
+    for case, given in zip(cases, answers, strict=False):
+        if given.error is not None:
+            return Verdict("wrong", given.error, case=_picture(exercise, case))
+        found = difference(given.value, case.expected, case.rtol, case.atol)
+        if found is None and not given.changed_inputs:
             continue
         known = _recognise(exercise, cases, answers)
         if known is not None:
             reason = known.hint
-        elif answer.value is None:
+        elif given.value is None:
             reason = "It returned None. Is a `return` statement missing?"
         elif found is None:
             reason = "The values are right, but it changed its inputs. Work on a copy instead."
@@ -192,9 +132,74 @@ def _judge(exercise: Exercise, cases: list[Case], answers: list[Answer]) -> Verd
             mistake=known.name if known else None,
             case=_picture(exercise, case),
             expected=show(case.expected),
-            got=show(answer.value),
+            got=show(given.value),
+        )
+    if exercise.differentiated:
+        return _judge_gradients(exercise, cases, answers)
+    return Verdict("right")
+
+
+def _judge_gradients(exercise: Exercise, cases: list[Case], answers: list[Answer]) -> Verdict:
+    """The verdict on answers whose values are right."""
+    places, names = exercise.differentiated_places, exercise.differentiated.split()
+    for number, (case, given) in enumerate(zip(cases, answers, strict=True)):
+        expected = gradients(exercise.reference, case, places, number)
+        wrong = _wrong_gradients(given, dict(zip(names, expected, strict=True)))
+        if not wrong:
+            continue
+        known = _recognise(exercise, cases, answers, with_gradients=True)
+        name = next(iter(wrong))
+        return Verdict(
+            "wrong",
+            known.hint if known else _tell_gradients(given, wrong, len(names)),
+            mistake=known.name if known else None,
+            case=_picture(exercise, case),
+            expected=f"gradient of {name}: {show(expected[names.index(name)])}",
+            got=given.gradient_error or show(given.gradients[names.index(name)]),
         )
     return Verdict("right")
+
+
+def _wrong_gradients(answer: Answer, expected: dict[str, Any]) -> dict[str, Difference | None]:
+    """What is off about the gradient of each argument; None where none flows back at all."""
+    if answer.gradient_error is not None or len(answer.gradients) != len(expected):
+        return dict.fromkeys(expected)
+    wrong: dict[str, Difference | None] = {}
+    for got, (name, right) in zip(answer.gradients, expected.items(), strict=True):
+        largest = float(right.abs().max()) if right.numel() else 0.0
+        exact = 1e-4 if right.itemsize >= 4 else 1e-2
+        found = difference(got, right, rtol=10 * exact, atol=exact * max(1.0, largest))
+        if found is not None:
+            wrong[name] = None if same(got, 0 * right) else found
+    return wrong
+
+
+def _tell_gradients(answer: Answer, wrong: dict[str, Difference | None], count: int) -> str:
+    stay = (
+        "Compute with torch from the inputs to the result: no `.item()`, `.tolist()`, `float()`, "
+        "NumPy, `no_grad` or `detach` on the way."
+    )
+    if answer.gradient_error is not None:
+        return (
+            "The values are right, but training calls your function with tensors that carry "
+            f"gradients, and then it fails. {answer.gradient_error} {stay}"
+        )
+    lost = [f"`{name}`" for name, found in wrong.items() if found is None]
+    if lost:
+        whole = " Training would learn nothing." if len(lost) == count else ""
+        names = " and ".join(lost)
+        return f"The values are right, but no gradient flows back to {names}.{whole} {stay}"
+    name, found = next(iter(wrong.items()))
+    if found.kind == "nan":
+        return (
+            f"The values are right, but the gradient of `{name}` is NaN: a value that is thrown "
+            "away afterwards, such as log(0) or 0/0 under a mask, still has a gradient. Keep it "
+            "from being computed."
+        )
+    return (
+        f"The values are right, but the gradient of `{name}` is not ({found.sentence}). A part of "
+        f"it gets lost, or flows where it should not. {stay}"
+    )
 
 
 _REASONS = {
@@ -206,65 +211,31 @@ _REASONS = {
 }
 
 
-def _recognise(exercise: Exercise, cases: list[Case], answers: list[Answer]) -> Mistake | None:
+def _recognise(
+    exercise: Exercise, cases: list[Case], answers: list[Answer], with_gradients: bool = False
+) -> Mistake | None:
     """The named mistake that gives this very answer in every case, if there is one."""
+    places = exercise.differentiated_places if with_gradients else ()
     for mistake in exercise.mistakes:
-        wrong = (_answer(mistake.function, case) for case in cases)
-        if all(
-            w.error is None and w.changed_inputs == a.changed_inputs and same(w.value, a.value)
-            for w, a in zip(wrong, answers, strict=True)
-        ):
+        wrong = answer(mistake.function, cases, places)
+        if len(wrong) >= len(answers) and all(map(_alike, wrong, answers)):
             return mistake
     return None
 
 
-def _tell_error(error: BaseException) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    # The last frame that is not inside a library is the line the student can change.
-    own = [f for f in frames if "site-packages" not in f.filename and f.filename != __file__]
-    where = f" at `{own[-1].line}`" if own and own[-1].line else ""
-    text = str(error).strip().split("\n")[0]
+def _alike(mistake: Answer, answer: Answer) -> bool:
     return (
-        f"It raised {type(error).__name__}{where}: {text}"
-        if text
-        else (f"It raised {type(error).__name__}{where}.")
+        mistake.error is None
+        and mistake.changed_inputs == answer.changed_inputs
+        and same(mistake.value, answer.value)
+        and (not mistake.gradients or same(mistake.gradients, answer.gradients))
+        and (mistake.gradient_error is None) == (answer.gradient_error is None)
     )
 
 
 def _picture(exercise: Exercise, case: Case) -> str:
-    names = inspect.signature(exercise.reference).parameters
+    names = exercise.parameters
     shown = ", ".join(
         f"{name}={show(value)}" for name, value in zip(names, case.args, strict=False)
     )
     return f"{case.name}: {shown}"
-
-
-class _OutOfTime(BaseException):
-    """Raised inside a student's function. Not an `Exception`: `except Exception` lets it by."""
-
-
-@contextlib.contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise `_OutOfTime` in this thread after that many seconds, on every platform.
-
-    Works between two bytecodes: it ends Python loops, not one endless call into C.
-    """
-    thread = threading.get_ident()
-    over = threading.Event()
-
-    def watch() -> None:
-        wait = seconds
-        while not over.wait(wait):  # again and again: a bare `except:` may swallow the first
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(thread), ctypes.py_object(_OutOfTime)
-            )
-            wait = 0.2
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), None)  # none left over

@@ -17,6 +17,16 @@ class Difference:
     sentence: str
 
 
+@dataclass(frozen=True)
+class Opaque:
+    """Something that is no data, such as a generator: it equals no expected value."""
+
+    kind: str
+
+    def __repr__(self) -> str:
+        return f"a {self.kind}"
+
+
 def difference(
     got: Any, expected: Any, rtol: float = 1e-5, atol: float = 1e-6
 ) -> Difference | None:
@@ -160,4 +170,4 @@ def _type_name(value: Any) -> str:
         return "a NumPy array"
     if isinstance(value, bool | int | float | np.generic):
         return "a number"
-    return f"a {type(value).__name__}"
+    return repr(value) if isinstance(value, Opaque) else f"a {type(value).__name__}"

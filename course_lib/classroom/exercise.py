@@ -7,9 +7,10 @@ matches. A right answer is used from there on.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,8 @@ def exercise(name: str, *, keep_mine: bool = False) -> Callable[[Callable], Chec
     def decorate(function: Callable) -> Checked:
         if not callable(function):
             raise TypeError(f"@exercise stands above a function, got {function!r}")
-        verdict = check(function, task)
+        with _bound(function):
+            verdict = check(function, task)
         attempted = verdict.status != "not attempted"
         mine = verdict.status == "right" or (keep_mine and attempted)
         before = _seen.get(name)
@@ -98,6 +100,26 @@ def exercise(name: str, *, keep_mine: bool = False) -> Callable[[Callable], Chec
         return checked
 
     return decorate
+
+
+@contextlib.contextmanager
+def _bound(function: Callable) -> Iterator[None]:
+    """While a function is checked its own name already means it, so that it may call itself."""
+    inner = inspect.unwrap(function)
+    names = getattr(inner, "__globals__", None) if inspect.isfunction(inner) else None
+    if names is None:
+        yield
+        return
+    missing = object()
+    before = names.get(inner.__name__, missing)
+    names[inner.__name__] = function
+    try:
+        yield
+    finally:
+        if before is missing:
+            del names[inner.__name__]
+        else:
+            names[inner.__name__] = before
 
 
 def progress(lesson: str | None = None) -> None:

@@ -9,25 +9,39 @@ from collections.abc import Callable
 
 
 def is_untouched(function: Callable) -> bool:
-    """True where the body still holds a placeholder: `...`, or nothing but `pass`/`return None`.
+    """True where the body holds nothing but a placeholder: `...`, `pass`, `return None`.
 
-    A half-written answer that still has a `...` in it counts as untouched. `...` used as an
-    index (`x[..., 0]`) is code. Where no source can be found the function counts as an answer.
+    Where no source can be found the function counts as an answer.
     """
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError):
-        return False
-    definition = next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)), None)
+    definition = _definition(function)
     return definition is not None and is_placeholder(definition)
+
+
+def is_unfinished(function: Callable) -> bool:
+    """True where a `...` stands for something still to be written, as in `x = ...`.
+
+    `...` used as an index (`x[..., 0]`) is code.
+    """
+    definition = _definition(function)
+    return definition is not None and has_placeholder(definition)
 
 
 def is_placeholder(definition: ast.FunctionDef) -> bool:
     """`is_untouched` for a function's syntax tree."""
-    body = [node for node in definition.body if not _is_docstring(node)]
-    return all(_is_nothing(node) for node in body) or any(
-        _has_placeholder(node) for node in ast.walk(definition)
-    )
+    return all(_is_nothing(node) for node in definition.body if not _is_docstring(node))
+
+
+def has_placeholder(definition: ast.FunctionDef) -> bool:
+    """`is_unfinished` for a function's syntax tree."""
+    return any(_stands_for_code(node) for node in ast.walk(definition))
+
+
+def _definition(function: Callable) -> ast.FunctionDef | None:
+    try:
+        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return None
+    return next((n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)), None)
 
 
 def _is_docstring(node: ast.stmt) -> bool:
@@ -46,10 +60,10 @@ def _is_nothing(node: ast.stmt) -> bool:
     if isinstance(node, ast.Raise):
         error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
         return isinstance(error, ast.Name) and error.id == "NotImplementedError"
-    return isinstance(node, ast.Pass)
+    return isinstance(node, ast.Pass) or _stands_for_code(node)
 
 
-def _has_placeholder(node: ast.AST) -> bool:
+def _stands_for_code(node: ast.AST) -> bool:
     value = (
         node.value if isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign | ast.Return) else None
     )

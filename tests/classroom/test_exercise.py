@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from course_lib.classroom import check as checking
-from course_lib.classroom.check import Case, Exercise, Mistake, check
+from course_lib.classroom import answer as answering
+from course_lib.classroom.check import Case, Exercise, Mistake, check, judge
 from course_lib.classroom.exercise import exercise, find, progress
+from course_lib.classroom.grade import codec
 from course_lib.lessons import exercises_of
 
 
@@ -18,7 +19,7 @@ def scale(x, k):
 
 
 def scale_cases(rng):
-    x = rng.normal(size=3)
+    x = (rng or np.random.default_rng(0)).normal(size=3)
     return [
         Case("by hand", (np.array([1.0, -2.0]), 3.0), np.array([3.0, -6.0])),
         Case("random", (x, 2.0), np.array([2 * v for v in x.tolist()])),
@@ -91,7 +92,7 @@ def test_an_answer_that_still_carries_its_graph_is_judged_by_its_values():
 
 @pytest.mark.parametrize("endless", [loops, swallows])
 def test_an_endless_loop_is_stopped_and_named(endless, monkeypatch):
-    monkeypatch.setattr(checking, "SECONDS", 0.2)
+    monkeypatch.setattr(answering, "SECONDS", 0.2)
     verdict = check(endless, SCALE)
     assert verdict.status == "wrong"
     assert "never ends" in verdict.reason
@@ -124,6 +125,96 @@ def stub_half(x, k):
 @pytest.mark.parametrize("stub", [stub_dots, stub_pass, stub_none, stub_raises, stub_half])
 def test_every_kind_of_stub_is_not_attempted(stub):
     assert check(stub, SCALE).status == "not attempted"
+
+
+def test_a_leftover_ellipsis_above_a_right_answer_does_no_harm():
+    def answer(x, k):
+        ...  # your code here
+        return x * k
+
+    assert check(answer, SCALE).status == "right"
+
+
+def test_a_not_implemented_error_inside_an_answer_is_an_error():
+    verdict = check(lambda x, k: torch.tensor(1.5) & torch.tensor(True), SCALE)
+    assert verdict.status == "wrong"
+    assert "It raised" in verdict.reason
+
+
+def test_an_answer_may_call_itself_while_it_is_checked_for_the_first_time():
+    source = """
+@exercise("q_learning.q_update")
+def q_update(value, target, alpha, again=True):
+    return q_update(value, target, alpha, False) if again else value + alpha * (target - value)
+"""
+    names = {"exercise": exercise}
+    exec(source, names)
+    assert names["q_update"].status == "right"
+
+
+def endless_list():
+    held = [1.0]
+    held.append(held)
+    return held
+
+
+class Unprintable(Exception):
+    def __str__(self):
+        raise ValueError("no text")
+
+
+def raises_unprintable(x, k):
+    raise Unprintable
+
+
+async def coroutine(x, k):
+    return x * k
+
+
+ODD = {
+    "a generator": lambda x, k: (v * k for v in x),
+    "a coroutine": coroutine,
+    "a dict_values": lambda x, k: {1: x}.values(),
+    "a Normal": lambda x, k: torch.distributions.Normal(0.0, 1.0),
+    "a Linear": lambda x, k: torch.nn.Linear(2, 2),
+    "torch.sparse_coo": lambda x, k: torch.as_tensor(x).to_sparse(),
+    "meta": lambda x, k: torch.empty(3, device="meta"),
+    "complex": lambda x, k: torch.complex(torch.as_tensor(x), torch.as_tensor(x)),
+    "complex128": lambda x, k: x * 1j,
+    "object": lambda x, k: np.array([x, None], dtype=object),
+    "a list": lambda x, k: endless_list(),
+    "thousands of digits": lambda x, k: 10**5000,
+    "100,000 characters": lambda x, k: "x" * 10**6,
+    "cannot be printed": raises_unprintable,
+    "a type": lambda x, k: float,
+    "a module": lambda x, k: np,
+    "a Answer": lambda x, k: answering.Answer(),
+    "a set": lambda x, k: {1.0},
+    "a dict": lambda x, k: {(1, 2): {b"x": print}},
+}
+
+
+@pytest.mark.parametrize("part", ODD)
+def test_whatever_comes_back_ends_in_a_sentence(part):
+    verdict = check(ODD[part], SCALE)
+    assert verdict.status == "wrong"
+    assert part in verdict.reason, verdict.reason
+    assert len(verdict.reason) < 1000
+    text = codec.loads(codec.dumps(answering.answer(ODD[part], SCALE.cases(None))))
+    assert judge(SCALE, SCALE.cases(None), text).reason == verdict.reason
+
+
+def test_of_a_million_prints_a_page_is_shown(capsys):
+    def chatty(x, k):
+        for i in range(100_000):
+            print("step", i)
+        return x * k
+
+    assert check(chatty, SCALE).status == "right"
+    shown = capsys.readouterr().out
+    assert shown.startswith("step 0\nstep 1\n")
+    assert len(shown) < 5_000
+    assert "printed more than 4,000 characters" in shown
 
 
 def test_an_ellipsis_used_as_an_index_is_an_answer():

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from course_lib.classroom.check import Answer
+from course_lib.classroom.answer import Answer
 from course_lib.classroom.grade import codec, notebook, reports, sandbox, submissions
 from course_lib.classroom.grade.submission import Grade, grade, hidden_seeds
 from course_lib.commands import grade as command

@@ -6,10 +6,12 @@ of dicts, or anything that can be compared). ``CALLED`` names exercises that the
 calls, where there is no run of the library to put them into.
 """
 
+import inspect
 import re
 
 import numpy as np
 import pytest
+import torch
 
 from course_lib.classroom import use
 from course_lib.lessons import NAMES
@@ -29,15 +31,19 @@ def test_every_exercise_has_its_run():
 @pytest.mark.parametrize("name", RUNS)
 def test_the_run_calls_the_learners_function_and_a_wrong_one_changes_it(name):
     run, mistake = RUNS[name]
-    reference, calls = ALL[name].reference, []
+    reference, calls, carry = ALL[name].reference, [], set()
 
     def counted(*args, **kwargs):
         calls.append(1)
+        if torch.is_grad_enabled():
+            given = inspect.signature(reference).bind(*args, **kwargs).arguments
+            carry.update(k for k, v in given.items() if getattr(v, "requires_grad", False))
         return reference(*args, **kwargs)
 
     with use({reference: counted}):
         right = run()
     assert calls, "the run never calls it"
+    assert carry == set(ALL[name].differentiated.split()), "training differentiates something else"
     with use(ALL[name].mistake(mistake)):
         wrong = run()
     assert not _same(right, wrong), f"{mistake!r} changes nothing"

@@ -8,32 +8,21 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from course_lib.classroom.check import Answer
+from course_lib.classroom.answer import Answer, tell
+from course_lib.classroom.compare import Opaque
 
 NUMBERS = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 DEEPEST = 20  # levels of nesting
 LARGEST = 16_000_000  # bytes of one message
 
 
-@dataclass(frozen=True)
-class Opaque:
-    """Something that cannot travel."""
-
-    kind: str
-    picture: str
-
-    def __repr__(self) -> str:
-        return self.picture
-
-
 def dumps(answers: list[Answer]) -> bytes:
     """One line of JSON."""
-    rows = [vars(answer) | {"value": pack(answer.value)} for answer in answers]
+    rows = [vars(a) | {"value": pack(a.value), "gradients": pack(a.gradients)} for a in answers]
     line = json.dumps(rows).encode()
     if len(line) > LARGEST:
         return dumps([Answer(error=f"It returned more than {LARGEST // 1_000_000} MB.")])
@@ -46,7 +35,8 @@ def loads(line: bytes) -> list[Answer]:
         rows = json.loads(line)
         if not isinstance(rows, list) or not rows:
             raise ValueError("no list")
-        return [Answer(**(row | {"value": unpack(row["value"])})) for row in rows]
+        unpacked = [{part: unpack(row[part]) for part in ("value", "gradients")} for row in rows]
+        return [Answer(**(row | parts)) for row, parts in zip(rows, unpacked, strict=True)]
     except (KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
         raise ValueError(f"not a list of answers: {error}") from error
 
@@ -56,7 +46,7 @@ def pack(value: Any, depth: int = 0) -> list:
     import torch
 
     if depth > DEEPEST:
-        return ["opaque", "nested value", "..."]
+        return ["opaque", "nested value"]
     if value is None:
         return ["none"]
     if type(value) in (bool, int, float, str):
@@ -76,7 +66,7 @@ def pack(value: Any, depth: int = 0) -> list:
     if isinstance(value, dict):
         items = [[pack(k, depth + 1), pack(v, depth + 1)] for k, v in value.items()]
         return ["dict", items]
-    return ["opaque", type(value).__name__, f"a {type(value).__name__}"]
+    return ["opaque", value.kind if isinstance(value, Opaque) else type(value).__name__]
 
 
 def unpack(tree: list) -> Any:
@@ -91,7 +81,7 @@ def unpack(tree: list) -> Any:
         if kind == "bool":
             return text == "True"
         if kind == "int" and len(text) > 4000:
-            return Opaque("int", "a very long number")
+            return Opaque("number of thousands of digits")
         return int(text) if kind == "int" else float(text)
     if kind == "str":
         return str(rest[0])
@@ -108,7 +98,7 @@ def unpack(tree: list) -> Any:
             return array[()]
         tensor = torch.from_numpy(array)
         return tensor.bfloat16() if kind == "bfloat16" else tensor
-    return Opaque(str(rest[0])[:80], str(rest[1])[:80])
+    return Opaque(str(rest[0])[:80])
 
 
 def _raw(array: np.ndarray) -> list:
@@ -125,5 +115,6 @@ def _from_raw(dtype: str, shape: list[int], data: str) -> np.ndarray:
 
 def failed(error: BaseException) -> Answer:
     """What is sent where the code around a function did not even run."""
-    text = str(error).strip().split("\n")[0][:300]
-    return Answer(error=f"The code before it raised {type(error).__name__}: {text}".rstrip(": "))
+    return Answer(
+        error=f"The code before it raised {type(error).__name__}: {tell(error)}".rstrip(": ")
+    )

@@ -97,6 +97,7 @@ def _loss_cases(rng: np.random.Generator) -> list[Case]:
 
 policy_gradient_loss = Exercise(
     reference=actor_critic.policy_gradient_loss,
+    differentiated="logp",
     cases=_loss_cases,
     edits="""
         turns the sign: `return -(` becomes `return (`. Your sign is turned. An optimiser goes
@@ -297,6 +298,7 @@ def _entropy_cases(rng: np.random.Generator) -> list[Case]:
 
 entropy_bonus = Exercise(
     reference=actor_critic.entropy_bonus,
+    differentiated="logits",
     cases=_entropy_cases,
     edits="""
         turns the sign: `return -(` becomes `return (`. Your entropy is negative. A logarithm of a

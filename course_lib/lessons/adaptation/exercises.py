@@ -190,6 +190,7 @@ def _forward_cases(rng: np.random.Generator) -> list[Case]:
 
 lora_forward = Exercise(
     reference=lora.lora_forward,
+    differentiated="x a b",
     cases=_forward_cases,
     edits="""
     forgets the scale: `b, scale)` becomes `b, 1.0)`. `scale` changes nothing in your version. The

@@ -50,6 +50,7 @@ def _pair_cases(rng: np.random.Generator) -> list[Case]:
 
 pair_loss = Exercise(
     reference=dpo.pair_loss,
+    differentiated="logp_chosen logp_rejected",
     cases=_pair_cases,
     edits="""
     forgets the reference: ` - ref_logp_chosen` goes, ` - ref_logp_rejected` goes. The reference
@@ -218,6 +219,7 @@ def _kl_cases(rng: np.random.Generator) -> list[Case]:
 
 kl_estimate = Exercise(
     reference=grpo.kl_estimate,
+    differentiated="logp",
     cases=_kl_cases,
     edits="""
     other way round: `logp - ref_logp` becomes `ref_logp - logp`. You have the two exchanged. The

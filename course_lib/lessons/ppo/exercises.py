@@ -43,6 +43,7 @@ def _ratio_cases(rng: np.random.Generator) -> list[Case]:
 
 probability_ratio = Exercise(
     reference=losses.probability_ratio,
+    differentiated="logp",
     cases=_ratio_cases,
     edits="""
         divides the logarithms: `torch.exp(logp - old_logp)` becomes `logp / old_logp`. You divided
@@ -96,6 +97,7 @@ def _surrogate_cases(rng: np.random.Generator) -> list[Case]:
 
 clipped_surrogate = Exercise(
     reference=losses.clipped_surrogate,
+    differentiated="ratio",
     cases=_surrogate_cases,
     edits="""
         forgets the sign: `-torch.min` becomes `torch.min`. That is the objective, which should
@@ -164,6 +166,7 @@ def _value_cases(rng: np.random.Generator) -> list[Case]:
 
 value_loss = Exercise(
     reference=losses.value_loss,
+    differentiated="values",
     cases=_value_cases,
     edits="""
         forgets the half: `0.5 * squared` becomes `squared`. Your loss is twice as large. With the
@@ -292,6 +295,7 @@ def _gaussian_cases(rng: np.random.Generator) -> list[Case]:
 
 gaussian_logp = Exercise(
     reference=distributions.gaussian_logp,
+    differentiated="mean log_std",
     cases=_gaussian_cases,
     edits="""
         one per dimension: `.sum(-1)` goes. You returned one number per dimension, (B, D). One

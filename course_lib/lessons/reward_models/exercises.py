@@ -44,6 +44,7 @@ def _last_cases(rng: np.random.Generator) -> list[Case]:
 
 last_token = Exercise(
     reference=reward_model.last_token,
+    differentiated="values",
     cases=_last_cases,
     edits="""
     reads the last column: `torch.where(last >= 0, picked, 0.0)` becomes `values[:, -1]`. You read
@@ -107,6 +108,7 @@ def _nll_cases(rng: np.random.Generator) -> list[Case]:
 
 pairwise_nll = Exercise(
     reference=pairwise.pairwise_nll,
+    differentiated="chosen rejected",
     cases=_nll_cases,
     edits="""
     turns the pair round: `chosen - rejected` becomes `rejected - chosen`. Your sign is turned
@@ -247,6 +249,7 @@ def _noisy_cases(rng: np.random.Generator) -> list[Case]:
 
 noisy_nll = Exercise(
     reference=pairwise.noisy_nll,
+    differentiated="chosen rejected",
     cases=_noisy_cases,
     edits="""
     ignores the carelessness: `-share * q.log() - (1 - share) * (1 - q).log()` becomes

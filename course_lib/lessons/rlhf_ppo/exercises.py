@@ -56,6 +56,7 @@ def _logp_cases(rng: np.random.Generator) -> list[Case]:
 
 token_logp = Exercise(
     reference=ppo.token_logp,
+    differentiated="logits",
     cases=_logp_cases,
     edits="""
     no shift: `logits[:, :-1].log_softmax` becomes `logits.log_softmax`, `tokens[:, 1:, None]`

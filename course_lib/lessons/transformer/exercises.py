@@ -65,6 +65,7 @@ def _attention_cases(rng: np.random.Generator) -> list[Case]:
 
 attention = Exercise(
     reference=gpt.attention,  # its edits change the formula that it wraps
+    differentiated="q k v",
     cases=_attention_cases,
     edits="""
     does not scale: ` / math.sqrt(q.shape[-1])` goes. The scores are not scaled. A sum of D products
@@ -225,6 +226,7 @@ def _block_cases(rng: np.random.Generator) -> list[Case]:
 
 residual_block = Exercise(
     reference=gpt.residual_block,
+    differentiated="x",
     cases=_block_cases,
     edits="""
     norm after the sum: `x + attention(norm1(x))` becomes `norm1(x + attention(x))`, `x +
@@ -306,6 +308,7 @@ def _nll_cases(rng: np.random.Generator) -> list[Case]:
 
 next_token_nll = Exercise(
     reference=losses.next_token_nll,
+    differentiated="logits",
     cases=_nll_cases,
     edits="""
     does not shift: `logits[:, :-1], tokens[:, 1:]` becomes `logits, tokens`. Each position is

@@ -117,6 +117,7 @@ def _event_cases(rng: np.random.Generator) -> list[Case]:
 
 event_nll = Exercise(
     reference=sequence.event_nll,
+    differentiated="reward_logits end_logits",
     cases=_event_cases,
     edits="""
     at the first place: `slice(places - 1, None, places)` becomes `slice(0, None, places)`. You

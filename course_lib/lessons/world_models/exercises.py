@@ -136,6 +136,7 @@ def _nll_cases(rng: np.random.Generator) -> list[Case]:
 
 gaussian_nll = Exercise(
     reference=dynamics.gaussian_nll,
+    differentiated="mean log_var",
     cases=_nll_cases,
     edits="""
     the squared error: `0.5 * (error * torch.exp(-log_var) + log_var + math.log(2 *
