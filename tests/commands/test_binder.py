@@ -63,10 +63,8 @@ def test_each_provider_has_its_own_form(provider, repository, part):
     address = link(repository, "--provider", provider, "--ref", "autumn/v1.0").address
     assert address.startswith(f"https://mybinder.org/v2/{provider}/{part}/autumn/v1.0?urlpath=")
     rest = urlsplit(address).path.removeprefix(f"/v2/{provider}/")
-    if (
-        provider != "gh" and ".com/" not in repository
-    ):  # BinderHub takes the first part, unescapes it, and finds the repository
-        assert unquote(rest.split("/", 1)[0]) == repository
+    if provider != "gh":  # BinderHub takes the first part, unescapes it, and finds the repository
+        assert repository.endswith(unquote(rest.split("/", 1)[0]))
 
 
 def test_another_host_appears_in_link_and_badge():
