@@ -11,13 +11,14 @@ from course_lib.classroom.front_end import in_notebook
 if TYPE_CHECKING:
     from course_lib.classroom.check import Verdict
 
-# A mark and a word beside each colour: colour alone must not carry the meaning.
-_LOOKS = {
-    "right": ("✓", "#009E73"),
-    "wrong": ("✗", "#D55E00"),
+# A mark and a word beside each colour: colour alone must not carry the meaning. White on each has a
+# contrast of 4.5 in every theme; as text, no colour would have that in the light and the dark one.
+LOOKS = {
+    "right": ("✓", "#007d5a"),
+    "wrong": ("✗", "#b34e00"),
     "not attempted": ("○", "#0072B2"),
-    "not reached": ("·", "#777777"),
-    "hint": ("→", "#E69F00"),
+    "not reached": ("·", "#6b6b6b"),
+    "hint": ("→", "#8f6400"),
 }
 
 
@@ -69,12 +70,12 @@ def show_progress(rows: list[tuple[str, str, int, int]]) -> None:
     title = f"{right} of {len(rows)} exercises right"
     width = max(len(row[0]) for row in rows)
     text = [title] + [
-        f"{_LOOKS[status][0]} {name:{width}}  {status}, attempts: {attempts}, hints: {hints}"
+        f"{LOOKS[status][0]} {name:{width}}  {status}, attempts: {attempts}, hints: {hints}"
         for name, status, attempts, hints in rows
     ]
     cells = "".join(
         f"<tr><td style='text-align:left'><code>{name}</code></td>"
-        f"<td style='text-align:left'><b style='color:{_LOOKS[status][1]}'>{_LOOKS[status][0]}</b>"
+        f"<td style='text-align:left'><b style='{badge(status)}'>{LOOKS[status][0]}</b>"
         f" {status}</td><td>{attempts}</td><td>{hints}</td></tr>"
         for name, status, attempts, hints in rows
     )
@@ -85,16 +86,21 @@ def show_progress(rows: list[tuple[str, str, int, int]]) -> None:
 
 
 def _display(look: str, title: str, lines: list[str]) -> None:
-    mark = _LOOKS[look][0]
+    mark = LOOKS[look][0]
     plain = f"{mark} {title}: " + "\n  ".join(_EMPHASIS.sub(r"\1", line) for line in lines)
     _emit(plain, _frame(look, title, "".join(f"<div>{_inline(line)}</div>" for line in lines)))
 
 
+def badge(look: str) -> str:
+    """The style of a mark, or of words behind one."""
+    return f"color:#ffffff;background:{LOOKS[look][1]};padding:0 .3em"
+
+
 def _frame(look: str, title: str, inside: str) -> str:
-    mark, colour = _LOOKS[look]
+    mark, colour = LOOKS[look]
     return (
         f"<div role='status' style='border-left:5px solid {colour};padding:.4em .9em;"
-        f"margin:.3em 0;line-height:1.5'><b><span style='color:{colour}'>{mark}</span> "
+        f"margin:.3em 0;line-height:1.5'><b><span style='{badge(look)}'>{mark}</span> "
         f"{html.escape(title)}</b>{inside}</div>"
     )
 

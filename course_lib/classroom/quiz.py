@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from course_lib.classroom import live
+from course_lib.classroom.cards import LOOKS, badge
 
 LETTERS = "ABCDEFGH"
-_GREEN, _RED = "#00684c", "#8f3a00"  # both at least 4.5:1 on white, apart for every kind of sight
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class Quiz:
 
     def _verdict(self, letter: str) -> str:
         right = letter == self.right
-        colour, word = (_GREEN, "✓ Right.") if right else (_RED, "✗ Not quite.")
-        return f'<b style="color: {colour}">{word}</b> {_markup(self.explanations[letter])}'
+        look, word = ("right", "✓ Right.") if right else ("wrong", "✗ Not quite.")
+        return f'<b style="{badge(look)}">{word}</b> {_markup(self.explanations[letter])}'
 
     def widget(self):
         """The live form as an ipywidgets box: one button per answer, feedback below."""
@@ -127,8 +127,9 @@ class Quiz:
     def _click(self, letter: str, button, below, status) -> None:
         feedback = self.answer(letter)
         # A mark as well as a colour, for those who see no difference between the colours.
-        button.description = f"{letter} {'✓' if feedback.right else '✗'}"
-        button.button_style = "success" if feedback.right else "warning"
+        mark, button.style.button_color = LOOKS["right" if feedback.right else "wrong"]
+        button.style.text_color = "#ffffff"
+        button.description = f"{letter} {mark}"
         below.value = f"<b>{letter}.</b> {self._verdict(letter)}"
         status.value = self.status()
 

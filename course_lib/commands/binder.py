@@ -19,6 +19,8 @@ FORMS = {
     "gl": "GROUP/REPO or GROUP/SUBGROUP/REPO, as in the repository's address on GitLab",
     "git": "the address that `git clone` takes, beginning with https://",
 }
+# What an address holds before the name; `git clone` takes it with git@ and a colon, too.
+SITE = re.compile(r"(?:https?://|ssh://git@|git@)?(?:www\.)?(github|gitlab)\.com[/:]", re.I)
 NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
 # What git refuses in the name of a branch or a tag.
 NO_REF = re.compile(r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{|//|^[/-]|[/.]$|\.lock$")
@@ -35,9 +37,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command's options; raise SetupError for those that no Binder could open."""
     parser = argparse.ArgumentParser(prog="python -m course_lib binder", description=__doc__)
     parser.error = complaint("python -m course_lib binder OWNER/REPO [--lesson 02]")
-    parser.add_argument("repository", help="OWNER/REPO")
+    parser.add_argument("repository", help="OWNER/REPO, or its address")
     parser.add_argument("--ref", default="main", help="branch, tag or commit (default main)")
-    parser.add_argument("--lesson", default="00", help="02 or 02_dqn (default 00)")
+    parser.add_argument("--lesson", default="00", help="2, 02 or 02_dqn (default 00)")
     parser.add_argument("--provider", choices=FORMS, default="gh", help="GitHub, GitLab, any git")
     parser.add_argument("--host", default=HOST, help=f"a BinderHub (default {HOST})")
     options = parser.parse_args(argv)
@@ -45,11 +47,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if not options.ref or NO_REF.search(options.ref):
         raise SetupError(f"`{options.ref}` is no name of a branch, a tag or a commit.")
     options.host = _host(options.host)
-    found = notebooks_named([options.lesson])
-    if len(found) > 1:
-        names = ", ".join(path.stem for path in found)
-        raise SetupError(f"A link opens one lesson, and `{options.lesson}` names several: {names}.")
-    options.notebook = found[0].name
+    options.notebook = notebooks_named([options.lesson])[0].name
     return options
 
 
@@ -62,6 +60,10 @@ def _repository(text: str, provider: str) -> str:
         if address.username or address.password:
             raise SetupError("A public link must not hold a user name or a password.")
         return text
+    if found := SITE.match(text):
+        if (site := {"github": "gh", "gitlab": "gl"}[found[1].lower()]) != provider:
+            raise SetupError(f"`{text}` is not of that provider: name it with --provider {site}.")
+        text = text[found.end() :].rstrip("/")
     parts = text.removesuffix(".git").split("/")
     fits = len(parts) == 2 if provider == "gh" else len(parts) >= 2
     if not fits or not all(NAME.fullmatch(part) for part in parts):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from course_lib.commands import chromium
+from course_lib.commands import bootstrap, chromium
 from course_lib.commands.bootstrap import GB, ROOT, VENV, SetupError, normalise, pins, requirements
 
 MARKS = {"ok": "✓", "warn": "!", "fail": "✗"}
@@ -74,8 +74,14 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _python() -> Check:
-    version = platform.python_version()
-    return Check("Python", f"{version} on {platform.system()} {platform.machine()}", "ok")
+    value = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
+    tested = bootstrap.tested_pythons()
+    if bootstrap.intel_mac():
+        return Check("Python", value, "fail", bootstrap.no_build("torch"))
+    if bootstrap.this_python() not in tested:
+        mend = f"Tested with {tested[0]} to {tested[-1]}; others as far as packages have builds."
+        return Check("Python", value, "warn", mend)
+    return Check("Python", value, "ok")
 
 
 def _environment() -> Check:

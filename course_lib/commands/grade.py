@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from course_lib.commands.bootstrap import SetupError, complain
+from course_lib.commands.bootstrap import SetupError, complain, complaint
 
 UNCONFINED = (
     "Submissions would run with your own rights: the program `bwrap` (package `bubblewrap`) is "
@@ -22,6 +22,7 @@ UNCONFINED = (
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command's options."""
     parser = argparse.ArgumentParser(prog="python -m course_lib grade", description=__doc__)
+    parser.error = complaint("python -m course_lib grade SUBMISSIONS --out DIR, or --help")
     parser.add_argument("submissions", type=Path, help="a folder, or a zip file")
     parser.add_argument("--out", type=Path, required=True, help="where the reports go")
     parser.add_argument("--seed", type=int, default=0, help="of the hidden cases (default 0)")
@@ -41,8 +42,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise SetupError(f"There is no folder or zip file {options.submissions}.")
     if options.out.exists() and not options.out.is_dir():
         raise SetupError(f"{options.out} is a file; --out names a folder.")
-    if options.jobs < 1:
-        raise SetupError(f"--jobs must be at least 1, got {options.jobs}.")
+    for name, least in (("seed", 0), ("jobs", 1)):
+        if (value := getattr(options, name)) < least:
+            raise SetupError(f"--{name} must be at least {least}, got {value}.")
+    if not 0 < options.points < float("inf"):  # nor may it be nan
+        raise SetupError(f"--points must be a number above 0, such as 100, got {options.points}.")
     return options
 
 
@@ -63,7 +67,8 @@ def main(argv: Sequence[str]) -> int:
         return complain(f"There is no notebook in {options.submissions}.")
     folder = options.out / "state"
     folder.mkdir(parents=True, exist_ok=True)
-    grading = state.grade_all(found, folder, options.seed, options.jobs, confined=confined)
+    jobs = min(options.jobs, len(found))
+    grading = state.grade_all(found, folder, options.seed, jobs, confined=confined)
     stopped = _interrupted(grading, len(found))
     students = state.students(found, folder)
     reports.write(students, options.out)

@@ -22,11 +22,13 @@ BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 
 
 def parse(argv: Sequence[str]) -> list[Path]:
-    """Return the notebooks named (`02` or `02_dqn`), all of them without names."""
+    """Return the notebooks named (`2`, `02` or `02_dqn`), all of them without names."""
     known = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     chosen = []
     for name in argv:
-        found = [path for path in known if path.stem.startswith(Path(name).stem)]
+        stem = Path(name).stem
+        stem = stem.zfill(2) if stem.isdecimal() else stem
+        found = [path for path in known if stem and path.stem.startswith(stem)]
         if not found:
             names = ", ".join(path.stem for path in known)
             raise SetupError(f"There is no notebook `{name}`; there are: {names}.")

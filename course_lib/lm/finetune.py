@@ -218,7 +218,7 @@ def learning_rate(step: int, config: Config) -> float:
     rise = config.warmup * config.total_steps
     up = step / rise if rise else 1.0
     down = (config.total_steps - step + 1) / max(1.0, config.total_steps - rise)
-    return config.learning_rate * min(1.0, up, down)
+    return config.learning_rate * max(0.0, min(1.0, up, down))
 
 
 def _check(parameters: list[nn.Parameter], examples: Sequence[Example]) -> None:

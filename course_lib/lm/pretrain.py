@@ -89,11 +89,11 @@ def random_windows(tokens: Tensor, batch: int, context: int, generator: torch.Ge
 
 
 def learning_rate(step: int, config: Config) -> float:
-    """The rate of update ``step``, from 1 on: a line up, then half a cosine down."""
+    """The rate of update ``step``, from 1 on: a line up, half a cosine down, and level after."""
     rise = math.ceil(config.warmup * config.total_steps)
     if step <= rise:
         return config.learning_rate * step / rise
-    done = (step - rise) / max(1, config.total_steps - rise)
+    done = min(1.0, (step - rise) / max(1, config.total_steps - rise))
     share = config.final_rate + (1 - config.final_rate) * (1 + math.cos(math.pi * done)) / 2
     return config.learning_rate * share
 

@@ -104,14 +104,14 @@ class BPETokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The numbers of the pieces of ``text``."""
-        return self.inner.encode(text).ids
+        return self.inner.encode(text, add_special_tokens=False).ids
 
     def decode(self, tokens: Sequence[int] | Tensor) -> str:
-        """The text behind ``tokens``; bytes that form no character become the sign for that."""
+        """The text behind ``tokens``, special ones too; "�" for bytes that form no character."""
         numbers = _numbers(tokens)
         for number in numbers:
             _check(number, self.vocab_size)
-        return self.inner.decode(numbers)
+        return self.inner.decode(numbers, skip_special_tokens=False)
 
     def token(self, number: int) -> str:
         """The piece of text with this number."""

@@ -46,14 +46,17 @@ class Envs:
         self.obs_shape: tuple[int, ...] = backend.obs_space.shape
         # Tables need the number of states; None where observations are not plain numbers.
         self.num_states: int | None = None
+        self._first_state = self._first_action = 0  # some environments count from 1; here, from 0
         if isinstance(backend.obs_space, gym.spaces.Discrete):
             self.num_states = int(backend.obs_space.n)
+            self._first_state = int(backend.obs_space.start)
         # One of these two is None: actions are numbered 0 to A - 1, or are vectors of D numbers.
         self.num_actions: int | None = None
         self.action_size: int | None = None
         self._bounds: tuple[np.ndarray, np.ndarray] | None = None
         if isinstance(backend.action_space, gym.spaces.Discrete):
             self.num_actions = int(backend.action_space.n)
+            self._first_action = int(backend.action_space.start)
         else:
             self.action_size = int(backend.action_space.shape[0])
             self._bounds = backend.action_space.low, backend.action_space.high
@@ -70,7 +73,7 @@ class Envs:
         seed = self._seed if seed is None else _whole("seed", seed, 0)
         self._seed = None
         self._ended = np.zeros(self.num_envs, bool)
-        return _numbers(self._backend.reset(seed))
+        return self._numbers(self._backend.reset(seed))
 
     def step(self, actions: np.ndarray) -> Step:
         """Take ``actions``. Episodes restart by themselves: see ``Step.valid``.
@@ -90,10 +93,12 @@ class Envs:
             )
         if self._bounds is not None:
             actions = np.clip(actions, *self._bounds)
+        elif self._first_action:
+            actions = actions + self._first_action
         valid = ~self._ended
         obs, rewards, terminated, truncated = self._backend.step(actions)
         self._ended = terminated | truncated
-        return Step(_numbers(obs), rewards, terminated, truncated, valid)
+        return Step(self._numbers(obs), rewards, terminated, truncated, valid)
 
     def render(self, i: int = 0) -> np.ndarray:
         """Return a picture of environment ``i``: (H, W, 3) uint8."""
@@ -122,6 +127,11 @@ class Envs:
         self._backend.load_state(state)
         self._seed = None
         self._ended = np.array(state.get("ended", state.get("prev_done")), bool)
+
+    def _numbers(self, obs: np.ndarray) -> np.ndarray:
+        """Networks compute in float32; some environments (MuJoCo) observe in float64."""
+        obs = obs - self._first_state if self._first_state else obs
+        return obs.astype(np.float32) if obs.dtype == np.float64 else obs
 
     def close(self) -> None:
         """Free what the environments hold; windows and surfaces, above all."""
@@ -178,11 +188,6 @@ def _gymnasium(name: str, num_envs: int, options: dict[str, Any]) -> Loop | Pole
     if not isinstance(obs, gym.spaces.Box | gym.spaces.Discrete):
         raise ValueError(f"{name} observes neither numbers nor arrays, so no lesson can use it")
     return backend
-
-
-def _numbers(obs: np.ndarray) -> np.ndarray:
-    """Networks compute in float32; some environments (MuJoCo) observe in float64."""
-    return obs.astype(np.float32) if obs.dtype == np.float64 else obs
 
 
 def _whole(name: str, value: int, least: int) -> int:

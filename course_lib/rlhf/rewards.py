@@ -21,10 +21,19 @@ from course_lib.rlhf.rollouts import Reward
 Decode = Callable[[Sequence[int]], str]
 
 
-def last_number(text: str) -> int | None:
-    """The last whole number in ``text``; None where there is none."""
-    numbers = re.findall(r"\d+", text)
-    return int(numbers[-1]) if numbers else None
+# 7, 1,234, 3.5, .5 and -7; but the minus of 10-7 takes away, and 1,2 are two numbers.
+NUMBER = re.compile(
+    r"(?:(?<![\w)])[-−])?(?:\d{1,3}(?:,\d{3})+(?!\d|,\d)|\d+|(?<![\d.])(?=\.\d))(?:\.\d+)?"
+)
+
+
+def last_number(text: str) -> int | float | None:
+    """The last number in ``text``, with its sign, commas and decimals; None where there is none."""
+    numbers = NUMBER.findall(text)
+    if not numbers:
+        return None
+    number = numbers[-1].replace(",", "").replace("−", "-")
+    return float(number) if "." in number else int(number)
 
 
 def right_number(decode: Decode, answer: Callable[[str], int]) -> Reward:

@@ -94,7 +94,7 @@ def learning_rate(config: Config, update: int) -> float:
 
     At a constant rate the policy wanders to the end, and which one is tested is a matter of luck.
     """
-    left = sum(config.updates) - update
+    left = max(0, sum(config.updates) - update)
     return config.policy.learning_rate * min(1.0, left / max(1, config.updates[-1]))
 
 

@@ -51,6 +51,13 @@ def test_a_program_holds_what_the_function_needs_and_nothing_else():
     assert "range(10" not in program  # `returns` is the function's own name, not the notebook's
 
 
+def test_a_large_file_is_told_by_the_limit_and_not_by_what_was_read_of_it(tmp_path):
+    with open(tmp_path / "ada_01_q_learning.ipynb", "wb") as file:
+        file.truncate(60_000_000)
+    with pytest.raises(notebook.UnreadableNotebook, match="larger than 50 MB, the most that is"):
+        notebook.code_cells(submissions.find(tmp_path)[0].data())
+
+
 def test_magics_do_not_make_a_cell_unreadable():
     source = "%matplotlib inline\n!ls\n" + cell(RATE, RIGHT[RATE])
     assert not notebook.read(hostile.notebook(source))[RATE].problem
@@ -273,6 +280,16 @@ def test_what_cannot_start_says_why(tmp_path, capsys):
     with pytest.raises(SetupError, match="There is no folder or zip file"):
         command.parse([str(tmp_path / "none"), "--out", str(tmp_path)])
     (tmp_path / "in").mkdir()
+    for option, value, words in (
+        ("--seed", "-1", "--seed must be at least 0, got -1"),
+        ("--seed", "x", "invalid int value: 'x'.*grade SUBMISSIONS"),
+        ("--jobs", "0", "--jobs must be at least 1, got 0"),
+        ("--points", "-5", "--points must be a number above 0.*got -5"),
+        ("--points", "nan", "got nan"),
+        ("--points", "inf", "got inf"),
+    ):
+        with pytest.raises(SetupError, match=words):
+            command.parse([str(tmp_path / "in"), "--out", str(tmp_path), option, value])
     line = [str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--trusted"]
     assert command.main(line) == 2
     assert "There is no notebook in" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from course_lib import __main__ as entry
-from course_lib.commands import bootstrap
+from course_lib.commands import bootstrap, doctor
 from course_lib.commands.bootstrap import SetupError
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +97,68 @@ def test_no_network_is_a_sentence_and_leaves_nothing(project, monkeypatch):
     with pytest.raises(SetupError, match="package index cannot be reached"):
         bootstrap.prepare()
     assert not (project / ".venv").exists()
+
+
+NONE = "ERROR: No matching distribution found for box2d==2.3.10 (from versions: none)"
+
+
+@pytest.mark.parametrize(
+    ("log", "answers", "sentence"),
+    [
+        (NONE, True, "box2d 2.3.10 has no build for Python 3.14 on Haiku riscv64. .*python3.13 -m"),
+        (NONE, False, "package index cannot be reached"),
+        ("ERROR: Failed building wheel for box2d", False, "box2d has no build for Python 3.14"),
+        (f"NewConnectionError\n{NONE}", True, "package index cannot be reached"),
+        ("something else", True, "it said:\n  something else"),
+    ],
+)
+def test_a_package_without_a_build_is_named(monkeypatch, log, answers, sentence):
+    monkeypatch.setattr(bootstrap, "_index_answers", lambda: answers)
+    monkeypatch.setattr(bootstrap, "this_python", lambda: "3.14")
+    monkeypatch.setattr(bootstrap.platform, "system", lambda: "Haiku")
+    monkeypatch.setattr(bootstrap.platform, "machine", lambda: "riscv64")
+    assert re.search(sentence, bootstrap._explain(log))
+
+
+@pytest.mark.parametrize("builds", [("torch",), ("torch", "box2d", "mujoco")])
+def test_an_untested_python_asks_for_builds_before_it_downloads(tmp_path, monkeypatch, builds):
+    """The real pip, and a folder of wheels in the place of an index."""
+    wanted = bootstrap.pins(ROOT / "constraints.txt")
+    for name in bootstrap.COMPILED:
+        tag = "py3-none-any" if name in builds else "cp39-cp39-any"
+        (tmp_path / f"{name}-{wanted[name]}-{tag}.whl").touch()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setattr(bootstrap, "venv_python", lambda: sys.executable)
+    bootstrap._check_builds(wanted)  # a tested Python asks nobody
+    monkeypatch.setattr(bootstrap, "tested_pythons", lambda: ["2.6", "2.7"])
+    monkeypatch.setattr(bootstrap, "_index_answers", lambda: True)
+    if "box2d" in builds:
+        bootstrap._check_builds(wanted)
+    else:
+        with pytest.raises(SetupError, match=r"box2d has no build .*2\.6 to 2\.7.*python2\.7"):
+            bootstrap._check_builds(wanted)
+
+
+def test_a_mac_with_intels_processor_is_told_before_anything_is_made(project, monkeypatch):
+    monkeypatch.setattr(bootstrap.sys, "platform", "darwin")
+    monkeypatch.setattr(bootstrap.platform, "machine", lambda: "x86_64")
+    with pytest.raises(SetupError, match=r"torch has no build for Python .*Binder"):
+        bootstrap.prepare()
+    assert not (project / ".venv").exists()
+    row = doctor._python()
+    assert row.status == "fail" and "torch has no build" in row.mend
+
+
+def test_every_place_names_the_same_pythons(monkeypatch):
+    tested = bootstrap.tested_pythons()
+    assert bootstrap._pyproject()["project"]["requires-python"] == f">={tested[0]}"
+    assert f"{tested[0]} to {tested[-1]}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    entry_source = (ROOT / "course_lib" / "__main__.py").read_text(encoding="utf-8")
+    assert f"needs Python {tested[0]} or newer" in entry_source
+    monkeypatch.setattr(bootstrap, "this_python", lambda: "3.14")
+    row = doctor._python()
+    assert row.status == "warn" and f"{tested[0]} to {tested[-1]}" in row.mend
 
 
 def test_a_broken_environment_offers_fresh(project):

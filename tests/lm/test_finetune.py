@@ -238,6 +238,7 @@ def test_the_rate_rises_and_falls_in_lines():
     assert rates == pytest.approx([4, 8, 8, 7, 6, 5, 4, 3, 2, 1])
     flat = Config(total_steps=4, warmup=0.0, learning_rate=4.0)
     assert [finetune.learning_rate(s, flat) for s in (1, 4)] == pytest.approx([4, 1])
+    assert [finetune.learning_rate(s, flat) for s in (5, 6, 40)] == [0, 0, 0], "past its end"
 
 
 def test_sentences_for_what_cannot_be(model):

@@ -166,6 +166,22 @@ def test_top_p_keeps_the_token_that_crosses():
     assert torch.equal(writing.top_p_filter(logits, 1.0), logits)
 
 
+@pytest.mark.parametrize(
+    ("chances", "p", "kept"),
+    [
+        ([0.5, 0.3, 0.2], 0.8, 2),
+        ([0.3, 0.3, 0.2, 0.2], 0.6, 2),
+        ([0.4, 0.3, 0.2, 0.1], 0.9, 3),
+        ([0.7, 0.2, 0.1], 0.7, 1),
+        ([0.1] * 10, 0.7, 7),
+    ],
+)
+def test_a_sum_that_equals_p_has_reached_it(chances, p, kept):
+    for dtype in (torch.float32, torch.float64):
+        logits = torch.tensor(chances, dtype=dtype).log()
+        assert int(writing.top_p_filter(logits, p).isfinite().sum()) == kept
+
+
 def test_top_k_keeps_the_largest():
     logits = torch.tensor([[1.0, 3.0, 2.0, 0.0]])
     assert writing.top_k_filter(logits, 2).tolist() == [[-math.inf, 3.0, 2.0, -math.inf]]
@@ -181,6 +197,32 @@ def test_bad_input_gets_a_sentence(model):
         left_pad([[1], []])
     with pytest.raises(ValueError, match="needs at least one token"):
         list(stream(model, torch.tensor([], dtype=torch.long)))
+
+
+@pytest.mark.parametrize(
+    ("mask", "sentence"),
+    [
+        ([[1, 1, 1], [1, 1, 0]], "in row 1 it does not"),
+        ([[1, 0, 1], [1, 1, 1]], "in row 0 it does not"),
+        ([[0, 0, 0], [1, 1, 1]], "in row 0 it does not"),
+        ([[0, 1, 1]], r"shape of the tokens, \(2, 3\), got \(1, 3\)"),
+    ],
+)
+def test_padding_stands_on_the_left_of_a_token(model, mask, sentence):
+    tokens, valid = torch.ones(2, 3).long(), torch.tensor(mask)
+    with pytest.raises(ValueError, match=sentence):
+        generate(model, tokens, valid, Sampling(2))
+    with pytest.raises(ValueError, match=sentence):  # also behind a text that is remembered
+        cache = model.new_cache(2, 8)
+        model.hidden(tokens, cache=cache)
+        generate(model, tokens, valid, Sampling(2), cache=cache)
+
+
+def test_empty_prompts_are_named():
+    with pytest.raises(ValueError, match="row 1 is empty"):
+        left_pad([[1], []])
+    with pytest.raises(ValueError, match="there is no row"):
+        left_pad([])
 
 
 def test_training_goes_on_between_two_streamed_tokens(model):

@@ -31,6 +31,12 @@ def test_the_schedule_rises_in_a_line_and_falls_like_half_a_cosine():
     assert all(a > b for a, b in itertools.pairwise(rates[19:]))
 
 
+def test_past_its_end_the_rate_stays_at_its_floor():
+    config = replace(CONFIG, learning_rate=2.0, final_rate=0.1)
+    rates = [pretrain.learning_rate(step, config) for step in (40, 41, 60, 80, 4000)]
+    assert rates == pytest.approx([0.2] * 5)
+
+
 def test_no_warmup_starts_near_the_highest_rate_and_one_step_is_possible():
     config = replace(CONFIG, warmup=0.0)
     assert pretrain.learning_rate(1, config) == pytest.approx(config.learning_rate, rel=0.01)

@@ -26,6 +26,19 @@ def test_decode_undoes_encode(kind, as_tensor):
     assert tokenizer.decode([]) == "" and tokenizer.encode("") == []
 
 
+def test_decode_gives_special_tokens_back():
+    inner = BPETokenizer.train(TEXT, 280).inner
+    inner.add_special_tokens(["<|end|>"])
+    tokenizer = BPETokenizer(inner)
+    text = "the cat<|end|>"
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.token(tokenizer.vocab_size - 1) == "<|end|>"
+    inner.post_processor = tokenizers.processors.TemplateProcessing(
+        single="<|end|> $A", special_tokens=[("<|end|>", tokenizer.vocab_size - 1)]
+    )
+    assert tokenizer.decode(tokenizer.encode(text)) == text, "nothing is put before the text"
+
+
 def test_an_unknown_character_is_a_sentence():
     with pytest.raises(ValueError, match=r"'z' was not in the training text.*'abn'"):
         CharTokenizer.train("banana").encode("zan")

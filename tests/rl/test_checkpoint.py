@@ -59,6 +59,23 @@ def test_a_second_save_replaces_the_first_and_leaves_nothing_beside_it(tmp_path)
     assert json.loads((tmp_path / "run" / "run.json").read_text())["steps"] == 2 * 160
 
 
+def test_what_others_wrote_is_left_alone(tmp_path, monkeypatch):
+    envs, agent, run = begin("CartPole-v1", SMALL)
+    work, file, leftover = tmp_path / "work", tmp_path / "notes", tmp_path / ".run.old"
+    for folder in (work, leftover):
+        folder.mkdir()
+        (folder / "thesis.txt").write_text("three months")
+    file.write_text("x")
+    for folder, words in ((work, "holds thesis.txt"), (file, "is a file"), (".", "this program")):
+        monkeypatch.chdir(tmp_path if folder != "." else work)
+        with pytest.raises(ValueError, match=words):
+            checkpoint.save(folder, agent, envs, SMALL, run)
+    with pytest.raises(ValueError, match=r"\.run\.old holds thesis"):
+        checkpoint.save(tmp_path / "run", agent, envs, SMALL, run)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".run.old", "notes", "work"]
+    assert (work / "thesis.txt").read_text() == "three months"
+
+
 def test_a_save_that_fails_keeps_the_earlier_one(tmp_path, monkeypatch):
     envs, agent, run = begin("CartPole-v1", SMALL)
     checkpoint.save(tmp_path / "run", agent, envs, SMALL, run)

@@ -29,6 +29,32 @@ def test_shapes_and_types(name):
             assert flags.shape == (3,) and flags.dtype == bool
 
 
+class FromOne(gym.Env):
+    """Counts its states from 5 and its actions from 1, and shows the last action."""
+
+    observation_space = gym.spaces.Discrete(4, start=5)
+    action_space = gym.spaces.Discrete(3, start=1)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return 5, {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), f"{action} is not in {self.action_space}"
+        return 5 + int(action), 0.0, False, False, {}
+
+
+def test_an_environment_that_counts_from_one_is_counted_from_zero():
+    gym.register("FromOne-v0", FromOne, max_episode_steps=9)
+    envs = environments.make("FromOne-v0", 3)
+    assert envs.reset().tolist() == [0, 0, 0]
+    assert envs.step(np.array([0, 1, 2])).obs.tolist() == [1, 2, 3]
+    state = envs.state()
+    again = environments.make("FromOne-v0", 3)
+    again.load_state(state)
+    assert again.step(np.array([2, 1, 0])).obs.tolist() == [3, 2, 1]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_seed_repeats_and_seeds_differ(name):
     def trace(seed):

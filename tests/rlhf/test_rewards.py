@@ -27,7 +27,27 @@ def twelve(text):
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("3 + 9 = 12", 12), ("12, as 3 + 9", 9), ("a dozen", None), ("", None), ("007.", 7)],
+    [
+        ("3 + 9 = 12", 12),
+        ("12, as 3 + 9", 9),
+        ("a dozen", None),
+        ("", None),
+        ("007.", 7),
+        ("1,234", 1234),
+        ("It is 1,234,567.", 1234567),
+        ("(1,234, of course)", 1234),
+        ("1,2,3", 3),
+        ("12,3456", 3456),
+        ("3.5", 3.5),
+        ("that is .5", 0.5),
+        ("wait...5", 5),
+        ("-7", -7),
+        ("is −7.25!", -7.25),
+        ("10-7", 7),
+        ("x = (-7)", -7),
+        ("7 - 3", 3),
+        ("-1,234.5", -1234.5),
+    ],
 )
 def test_last_number(text, number):
     assert rewards.last_number(text) == number

@@ -120,8 +120,8 @@ def test_the_loop_plays_learns_and_dreams_in_turn_and_repeats_with_its_seed():
 
 def test_the_policys_rate_falls_in_the_last_round_alone(monkeypatch):
     config = replace(TINY, updates=(3, 4))
-    shares = [dreamer.learning_rate(config, i) / config.policy.learning_rate for i in range(7)]
-    assert shares == [1, 1, 1, 1, 0.75, 0.5, 0.25]
+    shares = [dreamer.learning_rate(config, i) / config.policy.learning_rate for i in range(9)]
+    assert shares == [1, 1, 1, 1, 0.75, 0.5, 0.25, 0, 0]
     rates, update = [], ppo.update
 
     def watched(agent, run, *args):

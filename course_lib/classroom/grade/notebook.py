@@ -60,8 +60,8 @@ def code_cells(data: bytes) -> list[str]:
     """The sources of a notebook's code cells; raises `UnreadableNotebook`."""
     if len(data) > LARGEST:
         raise UnreadableNotebook(
-            f"The file has {len(data) / 1e6:.0f} MB, more than the {LARGEST // 1_000_000} that are "
-            "read. Clear the outputs and save it again."
+            f"The file is larger than {LARGEST // 1_000_000} MB, the most that is read. Clear the "
+            "outputs and save it again."
         )
     try:
         cells = json.loads(data.decode("utf-8-sig")).get("cells")

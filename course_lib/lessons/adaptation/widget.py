@@ -179,7 +179,7 @@ class Talk:
             f"<div style='{box}'><b>You:</b> {html.escape(self.question)}</div>"
             f"<div style='{box};border-left:4px solid #0072B2' aria-live='polite'>"
             f"<b>Model:</b> {html.escape(self.reply.text)}</div>"
-            f"<div style='{box};color:#6b6b6b'>{html.escape(self.reply.status(self.busy()))}</div>"
+            f"<div style='{box};opacity:.75'>{html.escape(self.reply.status(self.busy()))}</div>"
         )
 
     def widget(self):
