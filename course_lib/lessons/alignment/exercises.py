@@ -6,16 +6,10 @@ import math
 from itertools import combinations
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from course_lib.classroom.cases import floats
 from course_lib.classroom.check import Case, Exercise, Mistake
 from course_lib.rlhf import best_of_n, constraints
-
-
-def _float(numbers) -> Tensor:
-    return torch.as_tensor(np.asarray(numbers), dtype=torch.float32)
-
 
 # --- How far best-of-n moves -------------------------------------------------------------------
 
@@ -74,17 +68,17 @@ def _value_cases(rng: np.random.Generator) -> list[Case]:
         drawn = combinations(range(len(proxy)), n)
         return float(np.mean([value[max(choice, key=lambda i: proxy[i])] for choice in drawn]))
 
-    three = _float([0, 2, 1]), _float([5, 1, 3])
+    three = floats([0, 2, 1]), floats([5, 1, 3])
     proxy = np.stack([rng.permutation(7) for _ in range(2)]).astype(float)
     value, n = rng.normal(size=(2, 7)), int(rng.integers(3, 6))
     expected = [by_hand(p, v, n) for p, v in zip(proxy, value, strict=True)]
-    drawn = (_float(proxy), _float(value), n)
+    drawn = (floats(proxy), floats(value), n)
     return [
-        Case("n = 1: the mean", (*three, 1), _float(3.0)),
+        Case("n = 1: the mean", (*three, 1), floats(3.0)),
         # The pairs (0, 1), (0, 2), (1, 2) choose the responses 1, 2, 1 with values 1, 3, 1.
-        Case("n = 2 of 3", (*three, 2), _float(5 / 3)),
-        Case("n = N: what the proxy likes best", (*three, 3), _float(1.0)),
-        Case("two random prompts with seven responses", drawn, _float(expected)),
+        Case("n = 2 of 3", (*three, 2), floats(5 / 3)),
+        Case("n = N: what the proxy likes best", (*three, 3), floats(1.0)),
+        Case("two random prompts with seven responses", drawn, floats(expected)),
     ]
 
 

@@ -6,20 +6,10 @@ import math
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from course_lib.classroom.cases import bits, floats
 from course_lib.classroom.check import Case, Exercise, Mistake
 from course_lib.rlhf import dpo, grpo
-
-
-def _float(numbers) -> Tensor:
-    return torch.as_tensor(np.asarray(numbers), dtype=torch.float32)
-
-
-def _bits(rows: list[str]) -> Tensor:
-    """A mask as a picture: "x" where it keeps."""
-    return torch.tensor([[sign == "x" for sign in row] for row in rows])
-
 
 # --- DPO's loss --------------------------------------------------------------------------------
 
@@ -32,7 +22,7 @@ def _pair_cases(rng: np.random.Generator) -> list[Case]:
                 for c, r, ref_c, ref_r in zip(*columns, strict=True)
             ]
             expected = [-math.log(math.exp(a) / (math.exp(a) + math.exp(b))) for a, b in rewards]
-        return Case(name, (*map(_float, columns), beta), _float(expected), atol=1e-5)
+        return Case(name, (*map(floats, columns), beta), floats(expected), atol=1e-5)
 
     start = "the policy is still its reference: log 2, whatever the responses are"
     both = "both have become less probable, the rejected one more so"
@@ -115,7 +105,7 @@ def _group_cases(rng: np.random.Generator) -> list[Case]:
             spread = math.sqrt(math.fsum((x - mean) ** 2 for x in row) / (len(row) - 1)) + 1e-4
             divisor = spread if scale == "std" else 1
             rows.append([0 if min(row) == max(row) else (x - mean) / divisor for x in row])
-        return Case(name, (_float(rewards), scale), _float(rows), atol=atol)
+        return Case(name, (floats(rewards), scale), floats(rows), atol=atol)
 
     half = [[1.0, 0.0, 1.0, 0.0]]
     tied = [[0.1] * 7, [0.3] * 7, [0.7] * 7, [0, 0, 0, 0, 0, 0, 1.0]]
@@ -123,7 +113,7 @@ def _group_cases(rng: np.random.Generator) -> list[Case]:
     drawn[:, 0], drawn[:, 1] = 0.0, rng.uniform(0.5, 3, size=3).round(2)  # none is tied
     return [
         Case(
-            "half of the group right, undivided", (_float(half), "none"), _float([[0.5, -0.5] * 2])
+            "half of the group right, undivided", (floats(half), "none"), floats([[0.5, -0.5] * 2])
         ),
         case("half of the group right, divided", half, "std"),
         case("three tied groups beside one that is not: exactly 0", tied, "std"),
@@ -198,7 +188,7 @@ group_advantages = Exercise(
 
 def _kl_cases(rng: np.random.Generator) -> list[Case]:
     half, equal, log2 = math.log(0.5), math.log(0.25), math.log(2)
-    logp, ref = _float([half, equal, equal]), _float([equal, half, equal])  # pi / ref: 2, 1/2, 1
+    logp, ref = floats([half, equal, equal]), floats([equal, half, equal])  # pi / ref: 2, 1/2, 1
     a, b = rng.uniform(-4, -0.1, size=(2, 2, 3))
     ratio = np.exp(a) / np.exp(b)
     spelled = {
@@ -207,11 +197,11 @@ def _kl_cases(rng: np.random.Generator) -> list[Case]:
         "k3": 1 / ratio - 1 + np.log(ratio),
     }
     return [
-        Case("k1: twice, half, equally probable", (logp, ref, "k1"), _float([log2, -log2, 0])),
-        Case("k2", (logp, ref, "k2"), _float([log2**2 / 2, log2**2 / 2, 0])),
-        Case("k3", (logp, ref, "k3"), _float([0.5 - 1 + log2, 2 - 1 - log2, 0])),
+        Case("k1: twice, half, equally probable", (logp, ref, "k1"), floats([log2, -log2, 0])),
+        Case("k2", (logp, ref, "k2"), floats([log2**2 / 2, log2**2 / 2, 0])),
+        Case("k3", (logp, ref, "k3"), floats([0.5 - 1 + log2, 2 - 1 - log2, 0])),
         *(
-            Case(f"{k}: random log-probabilities", (_float(a), _float(b), k), _float(x), atol=1e-5)
+            Case(f"{k}: random log-probabilities", (floats(a), floats(b), k), floats(x), atol=1e-5)
             for k, x in spelled.items()
         ),
     ]
@@ -279,7 +269,7 @@ def _weight_cases(rng: np.random.Generator) -> list[Case]:
     def case(name: str, rows: list[str], kind: str, longest: int, shares) -> Case:
         """``shares``: the weight of each token of a row."""
         weights = [[s * (x == "x") for x in row] for row, s in zip(rows, shares, strict=True)]
-        return Case(name, (_bits(rows), kind, longest), _float(weights))
+        return Case(name, (bits(*rows), kind, longest), floats(weights))
 
     two = [".xxxx", ".x..."]
     each = "sequence: each response counts as much as the other"

@@ -5,27 +5,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from course_lib.classroom.cases import bits, floats
 from course_lib.classroom.check import Case, Exercise
 from course_lib.rlhf import pairwise, reward_model
-
-
-def _float(numbers) -> Tensor:
-    return torch.as_tensor(np.asarray(numbers), dtype=torch.float32)
-
-
-def _bits(*rows: str) -> Tensor:
-    """A mask as a picture: "x" where it keeps."""
-    return torch.tensor([[sign == "x" for sign in row] for row in rows])
-
 
 # --- The last real token -----------------------------------------------------------------------
 
 
 def _last_cases(rng: np.random.Generator) -> list[Case]:
-    values = _float([[1, 2, 3, 4], [5, 6, 7, 8]])
+    values = floats([[1, 2, 3, 4], [5, 6, 7, 8]])
     by_hand = [
         ("padding on the right", values, ("xx..", "xxxx"), [2, 8]),
         ("padding on the left", values, ("..xx", "...x"), [4, 8]),
@@ -38,8 +27,8 @@ def _last_cases(rng: np.random.Generator) -> list[Case]:
     ends = starts + rng.integers(1, 3, size=5)  # the token behind the last one
     rows = ["." * s + "x" * (e - s) + "." * (6 - e) for s, e in zip(starts, ends, strict=True)]
     expected = [drawn[i, end - 1] for i, end in enumerate(ends)]
-    by_hand.append(("five random rows", _float(drawn), rows, expected))
-    return [Case(name, (x, _bits(*rows)), _float(found)) for name, x, rows, found in by_hand]
+    by_hand.append(("five random rows", floats(drawn), rows, expected))
+    return [Case(name, (x, bits(*rows)), floats(found)) for name, x, rows, found in by_hand]
 
 
 last_token = Exercise(
@@ -103,7 +92,7 @@ def _nll_cases(rng: np.random.Generator) -> list[Case]:
         ("very sure and wrong: large, not infinite", [-200], [0], [1], [200]),
         ("six random pairs", a, b, share, nll),
     ]
-    return [Case(row[0], tuple(map(_float, row[1:4])), _float(row[4]), rtol=1e-4) for row in rows]
+    return [Case(row[0], tuple(map(floats, row[1:4])), floats(row[4]), rtol=1e-4) for row in rows]
 
 
 pairwise_nll = Exercise(
@@ -172,7 +161,7 @@ def _accuracy_cases(rng: np.random.Generator) -> list[Case]:
         ("two right, and a label that says tie", [3, 2, 5], [1, 0, 0], [1, 1, 0.5], 2.5 / 3),
         ("twelve random pairs", a, b, share, sum(each) / 12),
     ]
-    return [Case(row[0], tuple(map(_float, row[1:4])), _float(row[4])) for row in rows]
+    return [Case(row[0], tuple(map(floats, row[1:4])), floats(row[4])) for row in rows]
 
 
 accuracy = Exercise(
@@ -243,7 +232,7 @@ def _noisy_cases(rng: np.random.Generator) -> list[Case]:
         ("five random pairs", a, b, share, flip, nll),
     ]
     return [
-        Case(row[0], (*map(_float, row[1:4]), row[4]), _float(row[5]), rtol=1e-4) for row in rows
+        Case(row[0], (*map(floats, row[1:4]), row[4]), floats(row[5]), rtol=1e-4) for row in rows
     ]
 
 

@@ -4,19 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from course_lib.classroom.cases import bits, floats
 from course_lib.classroom.check import Case, Exercise
 from course_lib.rlhf import ppo
-
-
-def _float(numbers) -> Tensor:
-    return torch.as_tensor(np.asarray(numbers), dtype=torch.float32)
-
-
-def _bits(*rows: str) -> Tensor:
-    """A mask as a picture: "x" where it keeps."""
-    return torch.tensor([[sign == "x" for sign in row] for row in rows])
 
 
 def _random_rows(rng: np.random.Generator, rows: int) -> list[str]:
@@ -49,7 +40,7 @@ def _logp_cases(rng: np.random.Generator) -> list[Case]:
         ("three random rows", logits, drawn, pictures, expected),
     ]
     return [
-        Case(name, (_float(x), torch.as_tensor(t), _bits(*mask)), _float(found), atol=1e-5)
+        Case(name, (floats(x), torch.as_tensor(t), bits(*mask)), floats(found), atol=1e-5)
         for name, x, t, mask, found in rows
     ]
 
@@ -120,7 +111,7 @@ def _terminal_cases(rng: np.random.Generator) -> list[Case]:
         ("a row without a response gets nothing", [4, 5], ["....", ".xx."], empty),
         ("four random rows", scores, pictures, expected),
     ]
-    return [Case(name, (_float(x), _bits(*mask)), _float(y)) for name, x, mask, y in rows]
+    return [Case(name, (floats(x), bits(*mask)), floats(y)) for name, x, mask, y in rows]
 
 
 terminal_rewards = Exercise(
@@ -176,7 +167,7 @@ terminal_rewards = Exercise(
 
 def _kl_cases(rng: np.random.Generator) -> list[Case]:
     mask = [".xxx.", "..xx."]
-    rewards = _float([[0, 0, 0, 2, 0], [0, 0, 0, -1, 0]])
+    rewards = floats([[0, 0, 0, 2, 0], [0, 0, 0, -1, 0]])
     logp = [[-3, -1, -2, -1, -4], [-2, -5, -1, -3, -1]]
     ref = [[-1, -2, -1, -1.5, -2], [-3, -2, -4, -1, -5]]
     # The log-ratios of the responses are 1, -1, 0.5 and 3, -2.
@@ -197,7 +188,7 @@ def _kl_cases(rng: np.random.Generator) -> list[Case]:
         ("three random rows", drawn, own, other, pictures, beta, expected),
     ]
     return [
-        Case(name, (*map(_float, three), _bits(*mask), beta), _float(found))
+        Case(name, (*map(floats, three), bits(*mask), beta), floats(found))
         for name, *three, mask, beta, found in rows
     ]
 
@@ -262,7 +253,7 @@ kl_shaped_rewards = Exercise(
 def _whiten_cases(rng: np.random.Generator) -> list[Case]:
     root = np.sqrt(2 / 3)  # the standard deviation of 1, 2 and 3
     pictures, drawn = _random_rows(rng, 3), rng.normal(2, 3, size=(3, 10))
-    keep, white = _bits(*pictures).numpy(), np.zeros((3, 10))
+    keep, white = bits(*pictures).numpy(), np.zeros((3, 10))
     kept = drawn[keep]
     white[keep] = (kept - kept.sum() / len(kept)) / np.sqrt(((kept - kept.mean()) ** 2).mean())
     zeros, equal = "1, 2 and 3 among zeros of prompt and padding", [[0, 2, 2, 0], [0, 2, 0, 0]]
@@ -275,7 +266,7 @@ def _whiten_cases(rng: np.random.Generator) -> list[Case]:
         ("three random rows", drawn, pictures, white),
     ]
     return [
-        Case(name, (_float(x), _bits(*mask)), _float(found), rtol=1e-4, atol=1e-5)
+        Case(name, (floats(x), bits(*mask)), floats(found), rtol=1e-4, atol=1e-5)
         for name, x, mask, found in rows
     ]
 
