@@ -122,6 +122,10 @@ policy_gradient_loss = Exercise(
             `(logp * mask).sum() * (advantages * mask).sum() / mask.sum() ** 2`. You averaged the
             two factors apart from each other, so that no action knows how *it* went. Multiply row
             by row first, then average.
+
+        no gradient of the policy: `(logp * advantages` becomes `(logp.detach() * advantages`. The
+            number is right, but you detached `logp`: no gradient reaches the policy, and training
+            would change nothing. It is the *advantages* that count as data.
     """,
     hints=(
         "Multiply each log-probability by its advantage. Which sign makes descent go uphill?",

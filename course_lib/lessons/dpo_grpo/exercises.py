@@ -83,6 +83,11 @@ pair_loss = Exercise(
         `- ref_logp_rejected` becomes `- logp_rejected.detach()`. You compare the policy with
         *itself* instead of with the frozen reference: the margin is 0 for ever, and nothing holds
         the policy back.
+
+    only the chosen one learns: `- (logp_rejected -` becomes `- (logp_rejected.detach() -`. The
+        values are right, but the rejected response counts as a constant: the policy would never
+        learn to make it less probable. Both log-probabilities of the policy carry gradients; those
+        of the reference have none.
     """,
     hints=(
         "How much more probable has each response become? `logp_chosen - ref_logp_chosen`, and "

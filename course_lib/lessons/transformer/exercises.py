@@ -108,6 +108,10 @@ attention = Exercise(
 
     stops at the weights: ` @ v` goes. Those are the weights, (..., T, S). The answer is what they
         gather: multiply them with `v`.
+
+    weights as constants: `.softmax(dim=-1) @ v` becomes `.softmax(dim=-1).detach() @ v`. The values
+        are right, but no gradient passes the weights: queries and keys would never learn where to
+        look.
     """,
     hints=(
         "Three steps: a score for each query and key, softmax over the keys, a weighted mean of "
@@ -271,6 +275,10 @@ residual_block = Exercise(
         feed_forward(norm2(x))` becomes `x += feed_forward(norm2(x)); return x`. The values are
         right, but `x += ...` changes the caller's tensor, and with it what the gradient needs.
         Write `x = x + ...`.
+
+    cuts the stream: `return x + feed` becomes `return x.detach() + feed`. The values are right, but
+        the gradient of the stream stops here: the blocks below would learn only through the second
+        branch. Add to `x` itself, so that gradients pass unchanged.
     """,
     hints=(
         "Two branches, one after the other. Each reads a normalised copy of `x`, and its output is "
