@@ -67,12 +67,38 @@ def answer(
     try:
         with _time_limit(SECONDS), _few_prints():
             for number, case in enumerate(cases):
-                answers.append(_answer(function, case, differentiated, number))
+                answers.append(ask(function, case, differentiated, number))
                 if answers[-1].error is not None:
                     break
     except _OutOfTime:
         answers.append(Answer(error=f"It did not return within {SECONDS:g} s.", out_of_time=True))
     return answers
+
+
+def ask(function: Callable, case: Case, differentiated: Sequence[int], number: int) -> Answer:
+    """One question, without limits of time or of prints; ``number`` is that of the case."""
+    args = copy.deepcopy(case.args)
+    try:
+        value = plain(function(*args))
+        # A generator is used up by being read: only data can be changed "in place".
+        changed = any(
+            not same(before, plain(after))
+            for before, after in zip(case.args, args, strict=True)
+            if not isinstance(plain(before), Opaque)
+        )
+    except (KeyboardInterrupt, _OutOfTime):
+        raise
+    except BaseException as error:  # SystemExit too: an exercise must not end the kernel
+        return Answer(error=_sentence(error))
+    if not differentiated:
+        return Answer(value, changed)
+    try:
+        found = gradients(function, case, differentiated, number)
+    except (KeyboardInterrupt, _OutOfTime):
+        raise
+    except BaseException as error:
+        return Answer(value, changed, gradient_error=_sentence(error))
+    return Answer(value, changed, gradients=plain(found))
 
 
 def gradients(function: Callable, case: Case, differentiated: Sequence[int], number: int) -> tuple:
@@ -135,31 +161,6 @@ def tell(error: BaseException) -> str:
         return str(error).strip().split("\n")[0][:LONGEST]
     except Exception:
         return "(its text cannot be printed)"
-
-
-def _answer(function: Callable, case: Case, differentiated: Sequence[int], number: int) -> Answer:
-    args = copy.deepcopy(case.args)
-    try:
-        value = plain(function(*args))
-        # A generator is used up by being read: only data can be changed "in place".
-        changed = any(
-            not same(before, plain(after))
-            for before, after in zip(case.args, args, strict=True)
-            if not isinstance(plain(before), Opaque)
-        )
-    except (KeyboardInterrupt, _OutOfTime):
-        raise
-    except BaseException as error:  # SystemExit too: an exercise must not end the kernel
-        return Answer(error=_sentence(error))
-    if not differentiated:
-        return Answer(value, changed)
-    try:
-        found = gradients(function, case, differentiated, number)
-    except (KeyboardInterrupt, _OutOfTime):
-        raise
-    except BaseException as error:
-        return Answer(value, changed, gradient_error=_sentence(error))
-    return Answer(value, changed, gradients=plain(found))
 
 
 def _sentence(error: BaseException) -> str:

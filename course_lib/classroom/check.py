@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.classroom import edits, stub
-from course_lib.classroom.answer import Answer, Case, answer, gradients
+from course_lib.classroom.answer import Answer, Case, answer, ask, gradients
 from course_lib.classroom.compare import Difference, difference, same, show
 from course_lib.classroom.use import StandIn
 
@@ -217,8 +217,8 @@ def _recognise(
     """The named mistake that gives this very answer in every case, if there is one."""
     places = exercise.differentiated_places if with_gradients else ()
     for mistake in exercise.mistakes:
-        wrong = answer(mistake.function, cases, places)
-        if len(wrong) >= len(answers) and all(map(_alike, wrong, answers)):
+        asked = enumerate(zip(cases, answers, strict=False))
+        if all(_alike(ask(mistake.function, c, places, i), given) for i, (c, given) in asked):
             return mistake
     return None
 
