@@ -8,17 +8,12 @@ import sys
 
 __version__ = "0.1.0"
 
-# For terminals and files whose encoding lacks the signs that the course prints (cp1252, ascii).
+# What is printed where a terminal's encoding (cp1252, ascii) lacks a sign.
 PLAIN = {"✓": "+", "✗": "x", "○": "o", "·": ".", "→": "->", "−": "-", "…": "...", "’": "'"}
-
-
-def _plain(error):
-    text = error.object[error.start : error.end]
-    signs = (PLAIN.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in text)
-    return "".join(signs), error.end
-
-
-codecs.register_error("plain", _plain)
+codecs.register_error(
+    "plain",
+    lambda e: ("".join(PLAIN.get(c, ascii(c)[1:-1]) for c in e.object[e.start : e.end]), e.end),
+)
 for _stream in (sys.stdout, sys.stderr):
-    if getattr(_stream, "errors", None) in ("strict", "backslashreplace"):
-        getattr(_stream, "reconfigure", lambda **_: None)(errors="plain")
+    if hasattr(_stream, "reconfigure"):
+        _stream.reconfigure(errors="plain")

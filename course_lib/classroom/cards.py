@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from course_lib.classroom.check import Verdict
 
 # A mark and a word beside each colour: colour alone must not carry the meaning. White on each has a
-# contrast of 4.5 in every theme; as text, no colour would have that in the light and the dark one.
+# contrast of 4.5; as text, no colour would have that in the light and in the dark theme.
+BADGE = "color:#ffffff;padding:0 .3em;background:"
 LOOKS = {
     "right": ("✓", "#007d5a"),
     "wrong": ("✗", "#b34e00"),
@@ -75,7 +76,7 @@ def show_progress(rows: list[tuple[str, str, int, int]]) -> None:
     ]
     cells = "".join(
         f"<tr><td style='text-align:left'><code>{name}</code></td>"
-        f"<td style='text-align:left'><b style='{badge(status)}'>{LOOKS[status][0]}</b>"
+        f"<td style='text-align:left'><b style='{BADGE}{LOOKS[status][1]}'>{LOOKS[status][0]}</b>"
         f" {status}</td><td>{attempts}</td><td>{hints}</td></tr>"
         for name, status, attempts, hints in rows
     )
@@ -91,16 +92,11 @@ def _display(look: str, title: str, lines: list[str]) -> None:
     _emit(plain, _frame(look, title, "".join(f"<div>{_inline(line)}</div>" for line in lines)))
 
 
-def badge(look: str) -> str:
-    """The style of a mark, or of words behind one."""
-    return f"color:#ffffff;background:{LOOKS[look][1]};padding:0 .3em"
-
-
 def _frame(look: str, title: str, inside: str) -> str:
     mark, colour = LOOKS[look]
     return (
         f"<div role='status' style='border-left:5px solid {colour};padding:.4em .9em;"
-        f"margin:.3em 0;line-height:1.5'><b><span style='{badge(look)}'>{mark}</span> "
+        f"margin:.3em 0;line-height:1.5'><b><span style='{BADGE}{colour}'>{mark}</span> "
         f"{html.escape(title)}</b>{inside}</div>"
     )
 

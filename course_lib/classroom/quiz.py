@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from course_lib.classroom import live
-from course_lib.classroom.cards import LOOKS, badge
+from course_lib.classroom.cards import BADGE, LOOKS
 
 LETTERS = "ABCDEFGH"
 
@@ -102,7 +102,7 @@ class Quiz:
     def _verdict(self, letter: str) -> str:
         right = letter == self.right
         look, word = ("right", "✓ Right.") if right else ("wrong", "✗ Not quite.")
-        return f'<b style="{badge(look)}">{word}</b> {_markup(self.explanations[letter])}'
+        return f'<b style="{BADGE}{LOOKS[look][1]}">{word}</b> {_markup(self.explanations[letter])}'
 
     def widget(self):
         """The live form as an ipywidgets box: one button per answer, feedback below."""

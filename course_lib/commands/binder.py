@@ -19,8 +19,6 @@ FORMS = {
     "gl": "GROUP/REPO or GROUP/SUBGROUP/REPO, as in the repository's address on GitLab",
     "git": "the address that `git clone` takes, beginning with https://",
 }
-# What an address holds before the name; `git clone` takes it with git@ and a colon, too.
-SITE = re.compile(r"(?:https?://|ssh://git@|git@)?(?:www\.)?(github|gitlab)\.com[/:]", re.I)
 NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
 # What git refuses in the name of a branch or a tag.
 NO_REF = re.compile(r"[\s~^:?*\[\\\x00-\x1f\x7f]|\.\.|@\{|//|^[/-]|[/.]$|\.lock$")
@@ -60,11 +58,9 @@ def _repository(text: str, provider: str) -> str:
         if address.username or address.password:
             raise SetupError("A public link must not hold a user name or a password.")
         return text
-    if found := SITE.match(text):
-        if (site := {"github": "gh", "gitlab": "gl"}[found[1].lower()]) != provider:
-            raise SetupError(f"`{text}` is not of that provider: name it with --provider {site}.")
-        text = text[found.end() :].rstrip("/")
-    parts = text.removesuffix(".git").split("/")
+    site = "github" if provider == "gh" else "gitlab"
+    start = rf"(https?://|ssh://git@|git@)?(www\.)?{site}\.com[/:]"
+    parts = re.sub(start, "", text, count=1, flags=re.I).rstrip("/").removesuffix(".git").split("/")
     fits = len(parts) == 2 if provider == "gh" else len(parts) >= 2
     if not fits or not all(NAME.fullmatch(part) for part in parts):
         raise SetupError(f"With --provider {provider}, name {FORMS[provider]}, not `{text}`.")

@@ -28,6 +28,9 @@ from typing import NoReturn
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv"
 STAMP = "course-kit.json"
+TESTED = ("3.11", "3.12", "3.13")  # the README and pyproject.toml say the same
+PYTHON = ".".join(platform.python_version_tuple()[:2])
+INTEL_MAC = (sys.platform, platform.machine()) == ("darwin", "x86_64")  # torch has left these
 GB = 1e9
 DISK_FRESH = 4 * GB  # the environment takes 2.8 GB; pip unpacks beside it
 DISK_UPDATE = 1 * GB  # the unpacked language model takes 0.27 GB, for a moment twice
@@ -52,7 +55,6 @@ NO_NETWORK = re.compile(
     re.IGNORECASE,
 )
 NO_BUILD = re.compile(r"(?:No matching distribution found|Failed building wheel) for ([\w.=-]+)")
-COMPILED = ("torch", "box2d", "mujoco")  # a new Python has to wait for these
 NO_SPACE = re.compile(r"No space left on device|Errno 28|not enough space on the disk", re.I)
 DISK_FULL = (
     "The disk became full while packages were installed: make room (pip also writes to the "
@@ -230,14 +232,14 @@ def prepare(extras: Sequence[str] = (), *, fresh: bool = False) -> Path:
     python = venv_python()
     if not fresh and _up_to_date(extras):
         return python
+    if INTEL_MAC:
+        raise SetupError(no_build("torch"))
     with _lock():
         if not fresh and _up_to_date(extras):  # another start did it while this one waited
             return python
         if VENV.exists() and (fresh or read_stamp().get("finished") is False):
             _remove()
         made_here = not VENV.exists()
-        if intel_mac():
-            raise SetupError(no_build("torch"))
         _check_disk(DISK_FRESH if made_here else DISK_UPDATE)
         try:
             if made_here:
@@ -330,8 +332,10 @@ def _install(extras: Sequence[str]) -> None:
     if stamp.get("finished"):  # until this is done, the next start must try again
         _write_stamp(**{**stamp, "fingerprint": "being updated"})
     constraints = str(ROOT / "constraints.txt")
-    _check_builds(pins(ROOT / "constraints.txt"))
-    install_torch(pins(ROOT / "constraints.txt")["torch"])
+    tested = pins(Path(constraints))
+    if PYTHON not in TESTED:  # say what it may lack before anything large is downloaded
+        pip("install", "--dry-run", "--no-deps", "--only-binary=box2d", f"box2d=={tested['box2d']}")
+    install_torch(tested["torch"])
     say("Installing JupyterLab and the rest of the tested versions")
     where = f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT)
     pip("install", "-c", constraints, "-e", where)
@@ -341,42 +345,14 @@ def _install(extras: Sequence[str]) -> None:
     _write_stamp(finished=True, fingerprint=fingerprint(), extras=list(extras))
 
 
-def tested_pythons() -> list[str]:
-    """Return the versions that pyproject.toml names as tested, such as "3.11"."""
-    return _pyproject()["tool"]["course-kit"]["tested-python"]
-
-
-def this_python() -> str:
-    """Return this interpreter's version as `tested_pythons` writes it."""
-    return f"{sys.version_info[0]}.{sys.version_info[1]}"
-
-
-def intel_mac() -> bool:
-    """Say whether this is a Mac, or a Python for one, that torch has no builds for since 2.3."""
-    return sys.platform == "darwin" and platform.machine() == "x86_64"
-
-
 def no_build(package: str) -> str:
-    """Return the sentence for a package that cannot be had for this Python or processor."""
-    tested, here = tested_pythons(), f"{platform.system()} {platform.machine()}"
-    start = f"{package} has no build for Python {this_python()} on {here}. "
-    if intel_mac():
-        mend = "Take a Python for Apple's processor where the Mac has one, or open it on Binder."
-    elif this_python() in tested:
-        mend = "Take another machine, or open it on Binder."
-    else:
-        mend = f"Name one of these: python{tested[-1]} -m course_lib lab --fresh"
-    return f"{start}The course is tested with Python {tested[0]} to {tested[-1]}. {mend}"
-
-
-def _check_builds(wanted: dict[str, str]) -> None:
-    """Ask the index, before anything is downloaded, what an untested Python would lack."""
-    for name in COMPILED if this_python() not in tested_pythons() else ():
-        listed = re.search(
-            "Available versions: (.*)", pip("index", "versions", "--only-binary", ":all:", name)
-        )
-        if not listed or wanted[name] not in listed[1].split(", "):
-            raise SetupError(no_build(f"{name} {wanted[name]}"))
+    """Say that this Python or processor cannot have a package, and what to do."""
+    take = "another machine, or Binder"
+    if PYTHON not in TESTED and not INTEL_MAC:
+        take = f"one of these: python{TESTED[-1]} -m course_lib lab --fresh"
+    here = f"Python {PYTHON} on {platform.system()} {platform.machine()}"
+    tested = f"The course is tested with Python {TESTED[0]} to {TESTED[-1]}"
+    return f"{package} has no build for {here}. {tested}. Take {take}"
 
 
 def _unpack_models() -> None:
@@ -481,25 +457,16 @@ def _explain(log: str) -> str:
     """Turn pip's output after a failure into a sentence."""
     if NO_SPACE.search(log):
         return DISK_FULL
-    package = NO_BUILD.search(log)
-    # pip also says "none" of an index that it does not reach.
-    unreached = package and "from versions: none" in log and not _index_answers()
-    if unreached or NO_NETWORK.search(log):
+    if NO_NETWORK.search(log):
         return (
             "The package index cannot be reached, so nothing can be installed: connect this "
             "machine to the network (behind a proxy, set HTTPS_PROXY), then run the same command "
             "again."
         )
-    if package:
+    if package := NO_BUILD.search(log):
         return no_build(package[1].replace("==", " "))
     last = "\n".join(f"  {line}" for line in log.strip().splitlines()[-15:])
     return f"pip could not install the packages; it said:\n{last}"
-
-
-def _index_answers() -> bool:
-    """Say whether the index knows a package that every Python can have: pip itself."""
-    command = [venv_python(), "-m", "pip", "index", "versions", "pip"]
-    return not subprocess.run(command, env=_own_python(), capture_output=True).returncode
 
 
 def _show_progress(line: str) -> None:

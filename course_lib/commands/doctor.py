@@ -75,13 +75,10 @@ def main(argv: Sequence[str]) -> int:
 
 def _python() -> Check:
     value = f"{platform.python_version()} on {platform.system()} {platform.machine()}"
-    tested = bootstrap.tested_pythons()
-    if bootstrap.intel_mac():
-        return Check("Python", value, "fail", bootstrap.no_build("torch"))
-    if bootstrap.this_python() not in tested:
-        mend = f"Tested with {tested[0]} to {tested[-1]}; others as far as packages have builds."
-        return Check("Python", value, "warn", mend)
-    return Check("Python", value, "ok")
+    mend = bootstrap.no_build("torch") if bootstrap.INTEL_MAC else ""
+    if bootstrap.PYTHON not in bootstrap.TESTED:
+        mend = bootstrap.no_build("Perhaps a package")
+    return Check("Python", value, "warn" if mend else "ok", mend)
 
 
 def _environment() -> Check:

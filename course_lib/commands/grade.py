@@ -67,8 +67,7 @@ def main(argv: Sequence[str]) -> int:
         return complain(f"There is no notebook in {options.submissions}.")
     folder = options.out / "state"
     folder.mkdir(parents=True, exist_ok=True)
-    jobs = min(options.jobs, len(found))
-    grading = state.grade_all(found, folder, options.seed, jobs, confined=confined)
+    grading = state.grade_all(found, folder, options.seed, options.jobs, confined=confined)
     stopped = _interrupted(grading, len(found))
     students = state.students(found, folder)
     reports.write(students, options.out)

@@ -26,8 +26,7 @@ def parse(argv: Sequence[str]) -> list[Path]:
     known = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
     chosen = []
     for name in argv:
-        stem = Path(name).stem
-        stem = stem.zfill(2) if stem.isdecimal() else stem
+        stem = re.sub(r"^\d$", r"0\g<0>", Path(name).stem)
         found = [path for path in known if stem and path.stem.startswith(stem)]
         if not found:
             names = ", ".join(path.stem for path in known)

@@ -53,8 +53,7 @@ class Generated(NamedTuple):
 def left_pad(rows: Sequence[Sequence[int]], pad: int = 0) -> tuple[Tensor, Tensor]:
     """Token lists of different lengths as one tensor (B, T), and its ``valid_mask`` (B, T)."""
     if not rows or not all(len(row) for row in rows):
-        found = f"row {[len(row) for row in rows].index(0)} is empty" if rows else "there is no row"
-        raise ValueError(f"every prompt needs at least one token, and {found}")
+        raise ValueError("every prompt needs at least one token, got an empty one")
     width = max(len(row) for row in rows)
     tokens = torch.tensor([[pad] * (width - len(row)) + list(row) for row in rows])
     lengths = torch.tensor([len(row) for row in rows])
@@ -70,13 +69,12 @@ def top_k_filter(logits: Tensor, k: int) -> Tensor:
 def top_p_filter(logits: Tensor, p: float) -> Tensor:
     """``logits`` (..., V) with only the fewest tokens kept whose probability together reaches p.
 
-    The rest is at minus infinity. The token that crosses p is kept, so at least one remains. A sum
-    within 1e-6 of p has reached it: 0.5 + 0.3 is rounded to a little less than 0.8.
+    The rest is at minus infinity. The token that crosses p is kept, so at least one remains.
     """
     ordered, order = logits.sort(dim=-1, descending=True)
     probabilities = ordered.softmax(dim=-1)
     before = probabilities.cumsum(dim=-1) - probabilities  # of all tokens more probable than this
-    ordered = ordered.masked_fill(before >= p - 1e-6, -torch.inf)
+    ordered = ordered.masked_fill(before >= p - 1e-6, -torch.inf)  # sums are rounded
     return torch.empty_like(logits).scatter(-1, order, ordered)
 
 
@@ -160,17 +158,9 @@ def _steps(
     context, ours = model.config.context, cache is None
     text = tokens
     valid = torch.ones_like(tokens).bool() if valid_mask is None else valid_mask.bool()
-    if valid.shape != text.shape:
-        raise ValueError(
-            f"valid_mask must have the shape of the tokens, {tuple(text.shape)}, got "
-            f"{tuple(valid.shape)}"
-        )
     wrong = ~valid[:, -1] | (valid[:, :-1] & ~valid[:, 1:]).any(dim=1)
     if wrong.any():
-        raise ValueError(
-            "padding must stand on the left of a prompt of at least one token, and in row "
-            f"{int(wrong.nonzero()[0])} it does not: `left_pad` makes such tokens and their mask"
-        )
+        raise ValueError(f"row {int(wrong.nonzero()[0])} is right-padded or empty: use `left_pad`")
     for left in reversed(range(sampling.max_new_tokens)):
         if ours and (cache is None or cache.length == context):
             # Positions beyond those of its training mean nothing to the model. Where they are used

@@ -20,20 +20,21 @@ from course_lib.rl.agent import Agent
 from course_lib.rl.envs import Envs
 from course_lib.rl.ppo import Config, Run
 
-FILES = {"agent.json", "agent.safetensors", "run.json", "run.safetensors"}  # what ``save`` writes
-
 
 def save(folder: str | Path, agent: Agent, envs: Envs, config: Config, run: Run) -> None:
     """Write ``agent`` and ``run`` into ``folder``, in place of what an earlier save left there.
 
     Call it between two updates: in the body of the loop over ``ppo.train``. The files are
-    complete before the old ones go, so that an interrupted save loses nothing. A folder that holds
-    anything else is refused with a ValueError.
+    complete before the old ones go, so that an interrupted save loses nothing.
     """
     folder = Path(folder).resolve()
     fresh, old = (folder.with_name(f".{folder.name}.{word}") for word in ("new", "old"))
+    ours = {"agent.json", "agent.safetensors", "run.json", "run.safetensors"}
     for place in (folder, fresh, old):
-        _check_ours(place)
+        others = {path.name for path in place.iterdir()} - ours if place.exists() else set()
+        if others or place == Path.cwd():
+            first = min(others, default="the running program")
+            raise ValueError(f"{place} holds {first}, which no save wrote: name another folder")
     for leftover in (fresh, old):
         shutil.rmtree(leftover, ignore_errors=True)
     agent.save(fresh)
@@ -60,19 +61,6 @@ def save(folder: str | Path, agent: Agent, envs: Envs, config: Config, run: Run)
         folder.rename(old)
     fresh.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _check_ours(folder: Path) -> None:
-    """Raise ValueError where replacing ``folder`` would lose what no save has written."""
-    trouble = ""
-    if folder == Path.cwd():
-        trouble = "is the folder that this program works in"
-    elif folder.exists() and not folder.is_dir():
-        trouble = "is a file"
-    elif folder.exists() and (others := {path.name for path in folder.iterdir()} - FILES):
-        trouble = f"holds {min(others)}, which `checkpoint.save` did not write"
-    if trouble:
-        raise ValueError(f"{folder} {trouble}, so it is left alone: name another folder")
 
 
 def load(folder: str | Path, envs: Envs, config: Config) -> tuple[Agent, Run]:

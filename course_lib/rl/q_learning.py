@@ -61,7 +61,7 @@ def tabular_model(env: gymnasium.Env) -> Model:
     Time limits are not part of it: they are a property of the exercise, not of the world.
     """
     table = env.unwrapped.P
-    num_states, num_actions = table_shape(env)
+    num_states, num_actions = env.observation_space.n, env.action_space.n
     transitions = np.zeros((num_states, num_actions, num_states))
     rewards = np.zeros((num_states, num_actions))
     for state, actions in table.items():
@@ -71,17 +71,6 @@ def tabular_model(env: gymnasium.Env) -> Model:
                 if not terminated:
                     transitions[state, action, next_state] += chance
     return Model(transitions, rewards, np.asarray(env.unwrapped.initial_state_distrib, float))
-
-
-def table_shape(env: gymnasium.Env) -> tuple[int, int]:
-    """Return (S, A). A table's rows are counted from 0; ValueError where `env` does not."""
-    for space in (env.observation_space, env.action_space):
-        if not isinstance(space, gymnasium.spaces.Discrete) or space.start != 0:
-            raise ValueError(
-                f"a table needs states and actions that are numbered from 0, got {space}: wrap "
-                "the environment so that they are"
-            )
-    return int(env.observation_space.n), int(env.action_space.n)
 
 
 # The pure functions that the algorithms below are made of.
@@ -241,7 +230,10 @@ def act_and_learn(
     terminated, next_action, alpha, rng)` changes the table of `shape` (S, A) and returns its TD
     error. The next action is chosen before the update, because SARSA's target needs it.
     """
-    if shape != (needed := table_shape(env)):
+    spaces = env.observation_space, env.action_space
+    if any(space.start for space in spaces):
+        raise ValueError(f"a table counts states and actions from 0, got {spaces}: wrap `env`")
+    if shape != (needed := tuple(int(space.n) for space in spaces)):
         raise ValueError(f"this environment needs a table {needed}, got {shape}")
     # Not `seed` alone: the environment draws from that stream, and chance must not see our choices.
     rng = np.random.default_rng((seed, 1))

@@ -21,19 +21,12 @@ from course_lib.rlhf.rollouts import Reward
 Decode = Callable[[Sequence[int]], str]
 
 
-# 7, 1,234, 3.5, .5 and -7; but the minus of 10-7 takes away, and 1,2 are two numbers.
-NUMBER = re.compile(
-    r"(?:(?<![\w)])[-−])?(?:\d{1,3}(?:,\d{3})+(?!\d|,\d)|\d+|(?<![\d.])(?=\.\d))(?:\.\d+)?"
-)
-
-
-def last_number(text: str) -> int | float | None:
-    """The last number in ``text``, with its sign, commas and decimals; None where there is none."""
-    numbers = NUMBER.findall(text)
-    if not numbers:
-        return None
-    number = numbers[-1].replace(",", "").replace("−", "-")
-    return float(number) if "." in number else int(number)
+def last_number(text: str) -> float | None:
+    """The last number in ``text``, such as 7, 1,234, 3.5 or -7; None where there is none."""
+    # The minus of 10-7 takes away, and 1,2 are two numbers.
+    number = r"(?:(?<![\w)])-)?(?:\d{1,3}(?:,\d{3})+(?!\d|,\d)|\d+|(?<![\d.])(?=\.\d))(?:\.\d+)?"
+    numbers = re.findall(number, text.replace("−", "-"))
+    return float(numbers[-1].replace(",", "")) if numbers else None
 
 
 def right_number(decode: Decode, answer: Callable[[str], int]) -> Reward:

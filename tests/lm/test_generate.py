@@ -202,10 +202,9 @@ def test_bad_input_gets_a_sentence(model):
 @pytest.mark.parametrize(
     ("mask", "sentence"),
     [
-        ([[1, 1, 1], [1, 1, 0]], "in row 1 it does not"),
-        ([[1, 0, 1], [1, 1, 1]], "in row 0 it does not"),
-        ([[0, 0, 0], [1, 1, 1]], "in row 0 it does not"),
-        ([[0, 1, 1]], r"shape of the tokens, \(2, 3\), got \(1, 3\)"),
+        ([[1, 1, 1], [1, 1, 0]], "row 1 is right-padded"),
+        ([[1, 0, 1], [1, 1, 1]], "row 0 is right-padded"),
+        ([[0, 0, 0], [1, 1, 1]], "row 0 is .* or empty"),
     ],
 )
 def test_padding_stands_on_the_left_of_a_token(model, mask, sentence):
@@ -216,13 +215,6 @@ def test_padding_stands_on_the_left_of_a_token(model, mask, sentence):
         cache = model.new_cache(2, 8)
         model.hidden(tokens, cache=cache)
         generate(model, tokens, valid, Sampling(2), cache=cache)
-
-
-def test_empty_prompts_are_named():
-    with pytest.raises(ValueError, match="row 1 is empty"):
-        left_pad([[1], []])
-    with pytest.raises(ValueError, match="there is no row"):
-        left_pad([])
 
 
 def test_training_goes_on_between_two_streamed_tokens(model):

@@ -66,13 +66,17 @@ def test_what_others_wrote_is_left_alone(tmp_path, monkeypatch):
         folder.mkdir()
         (folder / "thesis.txt").write_text("three months")
     file.write_text("x")
-    for folder, words in ((work, "holds thesis.txt"), (file, "is a file"), (".", "this program")):
+    for folder, words in ((work, "holds thesis.txt"), (file, "Not a directory"), (".", "thesis")):
         monkeypatch.chdir(tmp_path if folder != "." else work)
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises((ValueError, NotADirectoryError), match=words):
             checkpoint.save(folder, agent, envs, SMALL, run)
+    (empty := tmp_path / "empty").mkdir()
+    monkeypatch.chdir(empty)
+    with pytest.raises(ValueError, match="holds the running program"):
+        checkpoint.save(".", agent, envs, SMALL, run)
     with pytest.raises(ValueError, match=r"\.run\.old holds thesis"):
         checkpoint.save(tmp_path / "run", agent, envs, SMALL, run)
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".run.old", "notes", "work"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".run.old", "empty", "notes", "work"]
     assert (work / "thesis.txt").read_text() == "three months"
 
 

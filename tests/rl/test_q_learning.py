@@ -266,9 +266,7 @@ def test_errors_name_the_value_and_the_limit():
         ql.policy_evaluation(corridor(), np.ones((4, 2)), 0.9)
     with pytest.raises(ValueError, match=r"needs a table \(48, 4\), got \(16, 4\)"):
         train(ql.q_learning, np.zeros((16, 4)), gymnasium.make("CliffWalking-v1"), steps=1)
-    from_one, numbers = Clocked(True, False), Clocked(True, False)
+    from_one = Clocked(True, False)
     from_one.action_space = gymnasium.spaces.Discrete(1, start=1)
-    numbers.observation_space = gymnasium.spaces.Box(-1, 1, (1,))
-    for env, space in ((from_one, r"Discrete\(1, start=1\)"), (numbers, "Box")):
-        with pytest.raises(ValueError, match=f"numbered from 0, got {space}"):
-            train(ql.sarsa, np.zeros((1, 1)), env, steps=1)
+    with pytest.raises(ValueError, match=r"from 0, got .*Discrete\(1, start=1\)"):
+        train(ql.sarsa, np.zeros((1, 1)), from_one, steps=1)
