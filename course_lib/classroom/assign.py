@@ -16,7 +16,8 @@ from typing import Any
 
 from course_lib.classroom import stub
 from course_lib.classroom.exercise import find
-from course_lib.classroom.grade.notebook import exercise_name, global_names
+from course_lib.classroom.grade.program import global_names
+from course_lib.classroom.grade.source import exercise_name
 
 PLACEHOLDER = "...  # your code here"
 
@@ -97,7 +98,7 @@ def solution(reference: Callable, name: str) -> tuple[list[str], str]:
     source = "".join(source.splitlines(keepends=True)[bare:])
     source = re.sub(rf"^def {function.__name__}\b", f"def {name}", source, flags=re.MULTILINE)
     known = function.__globals__
-    used = sorted(global_names(ast.parse(source).body) & known.keys() - {name, *dir(builtins)})
+    used = sorted(global_names(source) & known.keys() - {name, *dir(builtins)})
     return [_binding(each, known[each]) for each in used], source
 
 
