@@ -16,8 +16,8 @@ from typing import Any
 
 from course_lib.classroom import stub
 from course_lib.classroom.exercise import find
-from course_lib.classroom.grade.program import global_names
-from course_lib.classroom.grade.source import exercise_name
+from course_lib.classroom.grade.program import global_names, outside_functions
+from course_lib.classroom.grade.source import exercise_name, python
 
 PLACEHOLDER = "...  # your code here"
 
@@ -38,18 +38,34 @@ def _copy(notebook: Any, change: Callable[[str, ast.FunctionDef], str]) -> Any:
         if cell.cell_type != "code":
             continue
         cell.outputs, cell.execution_count = [], None
-        if definition := exercise_in(cell.source):
+        for definition in reversed(exercises_in(cell.source)):
             cell.source = change(cell.source, definition)
     return notebook
 
 
-def exercise_in(source: str) -> ast.FunctionDef | None:
-    if "@exercise(" not in source:
-        return None
-    for statement in ast.parse(source).body:
-        if isinstance(statement, ast.FunctionDef) and exercise_name(statement):
-            return statement
-    return None
+def exercises_in(source: str) -> list[ast.FunctionDef]:
+    """The functions under `@exercise(...)`, read as grading reads them, with their lines in a cell.
+
+    Raises ValueError where an exercise cannot be told from the rest of its cell.
+    """
+    try:
+        text = python(source)
+    except SyntaxError as error:
+        if "@exercise(" in source:
+            raise ValueError(f"A cell with an exercise is not valid Python: {error}.") from error
+        return []
+    found = [node for node in outside_functions(ast.parse(text)) if exercise_name(node)]
+    lines, read = ([line.strip() for line in t.split("\n")] for t in (source, text))
+    for node in found:
+        first = node.decorator_list[0].lineno - 1  # IPython takes away a `%%time` and joins lines
+        places = [place for place, line in enumerate(lines) if line == read[first]]
+        shift = places[read[:first].count(read[first])] - first if places else 0
+        last = node.end_lineno - 1
+        if not places or lines[last + shift : last + shift + 1] != [read[last]]:
+            name = exercise_name(node)
+            raise ValueError(f"The exercise {name} holds a magic of several lines; take it out.")
+        ast.increment_lineno(node, shift)
+    return found
 
 
 def emptied(source: str, definition: ast.FunctionDef) -> str:
@@ -86,7 +102,12 @@ def solved(source: str, definition: ast.FunctionDef) -> str:
     decorators = lines[start : definition.lineno - 1]
     imports, function = solution(find(name).reference, definition.name)
     before = [*imports, "", ""] if imports else []
-    answer = [*before, *decorators, *function.rstrip().split("\n")]
+    indent = " " * definition.col_offset
+    answer = [
+        *(indent + line if line else line for line in before),
+        *decorators,
+        *textwrap.indent(function.rstrip(), indent).split("\n"),
+    ]
     return "\n".join(lines[:start] + answer + lines[definition.end_lineno :])
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from course_lib.classroom.assign import emptied, exercise_in, solved_copy, student_copy
+import course_lib.lessons  # noqa: F401, it hands the classroom its exercises
+from course_lib.classroom.assign import emptied, exercises_in, solved_copy, student_copy
 from course_lib.classroom.check import check
 from course_lib.classroom.exercise import find
 from course_lib.classroom.grade import notebook as reader
@@ -55,7 +56,7 @@ def test_signature_docstring_and_comments_stay():
         "    return share.mean()\n\n"
         "print(success_rate)"
     )
-    left = emptied(source, exercise_in(source))
+    left = emptied(source, *exercises_in(source))
     assert left == (
         "import math\n\n"
         '@exercise("start_here.success_rate")\n'
@@ -65,6 +66,43 @@ def test_signature_docstring_and_comments_stay():
         "    ...  # your code here\n\n"
         "print(success_rate)"
     )
+
+
+RATE = '@exercise("start_here.success_rate")\ndef success_rate(returns, goal):\n    {}\n'
+ANSWER = RATE.format("return (returns >= goal).mean()")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "%%time\n",
+        "!pip list \\\n    --quiet\n",
+        "files = !ls\n%matplotlib inline\n",
+        "success_rate?\n",
+        "if True:\n    x = 1\n",
+        '@exercise("start_here.discounted_return")\ndef other(rewards, gamma):\n    return 0.0\n\n',
+    ],
+)
+def test_answers_are_taken_out_of_cells_that_only_ipython_can_read(before):
+    copy = student_copy(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(before + ANSWER)])
+    )
+    (cell,) = copy.cells
+    assert "mean" not in cell.source and "0.0" not in cell.source
+    assert cell.source.startswith(before.split("\n")[0])
+    assert all(each.untouched for each in exercises(copy).values())
+    solved = exercises(solved_copy(copy))["start_here.success_rate"]
+    function = load(solved.program, solved.function, solved.name)
+    assert check(function, find(solved.name)).status == "right"
+
+
+def test_a_nested_answer_is_taken_out_and_an_unreadable_cell_is_no_copy():
+    nested = "if True:\n    " + ANSWER.replace("\n", "\n    ") + "print(1)"
+    assert emptied(nested, *exercises_in(nested)) == nested.replace(
+        "return (returns >= goal).mean()", "...  # your code here"
+    )
+    with pytest.raises(ValueError, match="is not valid Python"):
+        exercises_in(ANSWER + "return (")
 
 
 def test_the_command_writes_copies_and_never_over_the_lessons(tmp_path, capsys):
