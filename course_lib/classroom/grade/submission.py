@@ -91,7 +91,7 @@ def _run(
             except sandbox.Ended as ended:
                 grades[each.name] = Grade(each.name, ERROR, note=str(ended))
                 break
-            except ValueError:
+            except Exception:  # judging what a stranger sent costs this answer only
                 grades[each.name] = Grade(each.name, ERROR, note="Its answers were garbled.")
                 break
         lines.close()
