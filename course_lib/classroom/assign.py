@@ -10,7 +10,8 @@ import builtins
 import inspect
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,6 +21,12 @@ from course_lib.classroom.grade.program import global_names, outside_functions
 from course_lib.classroom.grade.source import exercise_name, python
 
 PLACEHOLDER = "...  # your code here"
+LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s#:]+\.ipynb)[^)]*\)")
+# [words](a/b.png), src="a/b.png", Path("a"), "a/b.json", `a/b`
+NAMED = re.compile(
+    r"""\]\(([^)\s#:]+)|src=["']?([^"'\s>:]+)|Path\(["']([^"':]+)"""
+    r"""|["'`]([\w -]*[./][^"'`\n:]*)["'`]"""
+)
 
 
 def student_copy(notebook: Any) -> Any:
@@ -41,6 +48,25 @@ def _copy(notebook: Any, change: Callable[[str, ast.FunctionDef], str]) -> Any:
         for definition in reversed(exercises_in(cell.source)):
             cell.source = change(cell.source, definition)
     return notebook
+
+
+def files_named(notebook: Any, folder: Path) -> list[Path]:
+    """The files below ``folder`` that a notebook in it names, or whose folder it names."""
+    found: set[Path] = set()
+    for cell in notebook.cells:
+        for words in NAMED.findall(cell.source):
+            path = folder / next(filter(None, words)).removeprefix(f"{folder.name}/")
+            if folder.resolve() in path.resolve().parents and path.suffix != ".ipynb":
+                inside = path.rglob("*") if path.is_dir() else [path]
+                found |= {each for each in inside if each.is_file()}
+    return sorted(found)
+
+
+def unlink(notebook: Any, known: Container[str]) -> None:
+    """Make words of links to lessons that are not handed out."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = LINK.sub(lambda m: m[0] if m[2] in known else m[1], cell.source)
 
 
 def exercises_in(source: str) -> list[ast.FunctionDef]:

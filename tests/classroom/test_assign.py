@@ -1,13 +1,20 @@
 """Copies of lessons: nothing of an answer is left in one, every check passes in the other."""
 
 import json
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 
 import course_lib.lessons  # noqa: F401, it hands the classroom its exercises
-from course_lib.classroom.assign import emptied, exercises_in, solved_copy, student_copy
+from course_lib.classroom.assign import (
+    emptied,
+    exercises_in,
+    files_named,
+    solved_copy,
+    student_copy,
+)
 from course_lib.classroom.check import check
 from course_lib.classroom.exercise import find
 from course_lib.classroom.grade import notebook as reader
@@ -43,6 +50,51 @@ def test_a_student_copy_is_empty(path):
         found = exercises(copy)
         assert found and all(each.untouched for each in found.values())
         nbformat.validate(copy)
+
+
+@each_notebook
+def test_what_a_notebook_refers_to_is_beside_its_copy(path, tmp_path, capsys):
+    assert assign.main([path.stem, "--out", str(tmp_path / "class")]) == 0
+    copy = nbformat.read(tmp_path / "class" / path.name, as_version=4)
+    for cell in copy.cells:
+        words = re.split(r"[\s\"'`()<>\[\]=,]+", cell.source)
+        named = [word.removeprefix("notebooks/").rstrip(".") for word in words if "/" in word]
+        named += re.findall(r'Path\("([^"]+)"\) / "([^"]+)"', cell.source)
+        for each in named:
+            each = Path(*each) if isinstance(each, tuple) else Path(each)
+            if (path.parent / each).exists() and not each.is_absolute():
+                assert (tmp_path / "class" / each).exists(), each
+        if cell.cell_type == "markdown":
+            for link in re.findall(r"\]\(([^)#:]+)\)", cell.source):
+                assert (tmp_path / "class" / link).exists(), link
+
+
+def test_links_between_lessons_that_are_handed_out_together_stay(tmp_path, capsys):
+    assert assign.main(["00", "01", "--out", str(tmp_path / "class")]) == 0
+    text = (tmp_path / "class" / "00_start_here.ipynb").read_text("utf-8")
+    assert "](01_q_learning.ipynb)" in text and "](02_dqn.ipynb)" not in text
+
+
+def test_every_kind_of_reference_is_copied(tmp_path):
+    names = ["a/one.png", "b/two.json", "c/three.csv", "d e/four.bin", "f.txt", "g/h/five.md"]
+    for name in [*names, "unnamed/six.png", "other.ipynb"]:
+        (tmp_path / "nb" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "nb" / name).touch()
+    (tmp_path / "secret.txt").touch()
+    text = "![x](a/one.png) <img src='g/h/five.md'> [y](other.ipynb) `../secret.txt`"
+    code = "open('f.txt'); Path('b') / 'two.json'; read(f\"c/three.csv\", 'd e/four.bin', '/', '.')"
+    cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell(code)]
+    found = files_named(nbformat.v4.new_notebook(cells=cells), tmp_path / "nb")
+    assert [file.relative_to(tmp_path / "nb").as_posix() for file in found] == names
+
+
+def test_the_first_lesson_runs_in_a_copy_elsewhere(tmp_path, capsys):
+    from nbclient import NotebookClient
+
+    assert assign.main(["00", "--out", str(tmp_path / "class")]) == 0
+    copy = nbformat.read(tmp_path / "class" / "00_start_here.ipynb", as_version=4)
+    resources = {"metadata": {"path": str(tmp_path / "class")}}
+    NotebookClient(copy, timeout=300, resources=resources).execute()  # raises where a cell does
 
 
 def test_signature_docstring_and_comments_stay():
