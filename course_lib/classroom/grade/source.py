@@ -41,15 +41,12 @@ def exercise_name(node: ast.AST, names: Container[str] = ("exercise",)) -> str |
 
 def exercise_call(node: ast.AST) -> tuple[str, str] | None:
     """The word that is called with a text as its `name`, and the text: `kit.exercise("a.b")`."""
-    match node:
-        case ast.Call(
-            ast.Name(word) | ast.Attribute(attr=word), [ast.Constant(str(name)), *_]
-        ) | ast.Call(
-            ast.Name(word) | ast.Attribute(attr=word),
-            keywords=[ast.keyword("name", ast.Constant(str(name))), *_],
-        ):
-            return word, name
-    return None
+    if not isinstance(node, ast.Call):
+        return None
+    given = [*node.args, *(each.value for each in node.keywords if each.arg == "name")]
+    name = getattr(given[0], "value", None) if given else None
+    word = getattr(node.func, "id", getattr(node.func, "attr", ""))
+    return (word, name) if isinstance(name, str) else None
 
 
 def spans(text: str) -> tuple[bytes, Callable[[ast.AST], tuple[int, int]]]:
