@@ -180,3 +180,24 @@ def test_a_cell_gets_the_verdict_that_it_gets_in_ipython(form, in_ipython):
     else:
         status = check(load(found.program, found.function, NAME), find(NAME)).status
     assert status == in_ipython[form]
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        "print(TRAINING)",
+        "share(TRAINING)",
+        "math.fsum(TRAINING)",
+        "for x in TRAINING:\n    history = [x]\n    print(x)",
+        "if TRAINING:\n    history.append(step)",
+        "with math.TRAINING as step:\n    pass",
+        "[print(TRAINING) for x in step]",
+        "history = share(TRAINING)",
+        "history[0] = TRAINING",
+    ],
+)
+def test_what_only_uses_the_same_names_is_left_out(training):
+    answer = RIGHT.replace("    return", "    print(step, share(math.pi))\n    return")
+    cells = ["import math\nhistory = []\n" + SHARE_DEF, training, answer, training]
+    program = notebook.read(hostile.notebook(*cells))[NAME].program
+    assert "TRAINING" not in program and "def share" in program

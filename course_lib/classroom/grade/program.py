@@ -169,8 +169,9 @@ def _changed(
         match node:
             case ast.Expr(ast.Call() as call) | ast.Expr(ast.ListComp(ast.Call() as call)):
                 root, function = _root(call), call.func
-                if isinstance(function, ast.Name) and root in by_call:
-                    names |= {each.id for each in call.args if isinstance(each, ast.Name)}
+                if isinstance(function, ast.Name):
+                    known = root in by_call
+                    names |= {a.id for a in call.args if known and isinstance(a, ast.Name)}
                 # a module's settings count; what else it does may train for minutes
                 elif root not in imported or getattr(function, "attr", "").startswith("set"):
                     names.add(root)

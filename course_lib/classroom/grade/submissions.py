@@ -14,7 +14,6 @@ import re
 import unicodedata
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -66,7 +65,7 @@ class Submission:
 def find(top: Path) -> list[Submission]:
     """All notebooks below ``top`` and what students without one sent, by student and attempt."""
     if top.is_dir():
-        paths = {path: _decoded(path) for path in _files(top)}
+        paths = _files(top)
     elif zipfile.is_zipfile(top):
         paths = _members(top)
     else:
@@ -74,43 +73,39 @@ def find(top: Path) -> list[Submission]:
     return sorted(_named(top, paths), key=lambda each: (each.student, _attempt(each.path)))
 
 
-def _files(top: Path) -> Iterator[str]:
+def _files(top: Path) -> dict[str, str]:
     """The regular files below a folder. A link that leads out of it is no submission."""
-    for folder, _, names in os.walk(top):
-        for path in (Path(folder, name) for name in names):
-            if path.is_file() and path.resolve().is_relative_to(top.resolve()):
-                yield path.relative_to(top).as_posix()
+    names = {}
+    for folder, _, inside in os.walk(top):
+        for path in (Path(folder, name) for name in inside):
+            if os.path.isfile(path) and path.resolve().is_relative_to(top.resolve()):
+                plain = path.relative_to(top).as_posix()
+                data = os.fsencode(plain)
+                names[plain] = _decoded(data, data.decode("latin-1"))
+    return names
 
 
 def _members(top: Path) -> dict[str, str]:
-    """The files in an archive, by their names there: as they were before it was packed."""
+    """The files in an archive, with their names as they were before it was packed."""
     names = {}
     try:
         with zipfile.ZipFile(top) as archive:
             for each in archive.infolist():
+                plain = each.filename
+                if not each.flag_bits & 0x800:  # "in UTF-8", which macOS does not say
+                    plain = _decoded(plain.encode("cp437", "replace"), plain)
                 if not each.is_dir():
-                    plain = each.filename if each.flag_bits & 0x800 else _unmarked(each.filename)
                     names[each.filename] = plain.replace("\\", "/")  # as Windows may pack it
     except (zipfile.BadZipFile, UnicodeError, OSError) as error:
         raise FileNotFoundError(f"The zip file {top} cannot be read: {error}.") from error
     return names
 
 
-def _unmarked(name: str) -> str:
-    """macOS packs names in UTF-8 without saying so; they are then read in an old code page."""
-    try:
-        return name.encode("cp437").decode()
-    except UnicodeError:
-        return name
-
-
-def _decoded(path: str) -> str:
-    """A path on the disk whose bytes are not UTF-8 comes from an old archive."""
-    data = os.fsencode(path)
+def _decoded(data: bytes, otherwise: str) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
-        return data.decode("latin-1")
+        return otherwise
 
 
 def _named(top: Path, paths: dict[str, str]) -> list[Submission]:
@@ -144,8 +139,9 @@ def _named(top: Path, paths: dict[str, str]) -> list[Submission]:
         if _is_notebook(path) or owner not in graded or _holds_notebook(path):
             if not (_is_notebook(path) or _holds_notebook(path)):
                 graded.add(owner)  # one of the other files is enough
-            show = shown[owner] if several[shown[owner]] == 1 else f"{shown[owner]} ({owner[1]})"
-            found.append(Submission(show, path, top, owner[1]))
+            show, number = shown[owner], owner[1]
+            show = f"{show} ({number})" if number and several[show] > 1 else show
+            found.append(Submission(show, path, top, number))
     return found
 
 
