@@ -10,15 +10,23 @@ import builtins
 import inspect
 import re
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from course_lib.classroom import stub
 from course_lib.classroom.exercise import find
-from course_lib.classroom.grade.notebook import exercise_name, global_names
+from course_lib.classroom.grade.program import global_names, outside_functions
+from course_lib.classroom.grade.source import exercise_name, python
 
 PLACEHOLDER = "...  # your code here"
+LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s#:]+\.ipynb)[^)]*\)")
+# [words](a/b.png), src="a/b.png", Path("a"), "a/b.json", `a/b`
+NAMED = re.compile(
+    r"""\]\(([^)\s#:]+)|src=["']?([^"'\s>:]+)|Path\(["']([^"':]+)"""
+    r"""|["'`]([\w -]*[./][^"'`\n:]*)["'`]"""
+)
 
 
 def student_copy(notebook: Any) -> Any:
@@ -37,18 +45,53 @@ def _copy(notebook: Any, change: Callable[[str, ast.FunctionDef], str]) -> Any:
         if cell.cell_type != "code":
             continue
         cell.outputs, cell.execution_count = [], None
-        if definition := exercise_in(cell.source):
+        for definition in reversed(exercises_in(cell.source)):
             cell.source = change(cell.source, definition)
     return notebook
 
 
-def exercise_in(source: str) -> ast.FunctionDef | None:
-    if "@exercise(" not in source:
-        return None
-    for statement in ast.parse(source).body:
-        if isinstance(statement, ast.FunctionDef) and exercise_name(statement):
-            return statement
-    return None
+def files_named(notebook: Any, folder: Path) -> list[Path]:
+    """The files below ``folder`` that a notebook in it names, or whose folder it names."""
+    found: set[Path] = set()
+    for cell in notebook.cells:
+        for words in NAMED.findall(cell.source):
+            path = folder / next(filter(None, words)).removeprefix(f"{folder.name}/")
+            if folder.resolve() in path.resolve().parents and path.suffix != ".ipynb":
+                inside = path.rglob("*") if path.is_dir() else [path]
+                found |= {each for each in inside if each.is_file()}
+    return sorted(found)
+
+
+def unlink(notebook: Any, known: Container[str]) -> None:
+    """Make words of links to lessons that are not handed out."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = LINK.sub(lambda m: m[0] if m[2] in known else m[1], cell.source)
+
+
+def exercises_in(source: str) -> list[ast.FunctionDef]:
+    """The functions under `@exercise(...)`, read as grading reads them, with their lines in a cell.
+
+    Raises ValueError where an exercise cannot be told from the rest of its cell.
+    """
+    try:
+        text = python(source)
+    except SyntaxError as error:
+        if "@exercise(" in source:
+            raise ValueError(f"A cell with an exercise is not valid Python: {error}.") from error
+        return []
+    found = [node for node in outside_functions(ast.parse(text)) if exercise_name(node)]
+    lines, read = ([line.strip() for line in t.split("\n")] for t in (source, text))
+    for node in found:
+        first = node.decorator_list[0].lineno - 1  # IPython takes away a `%%time` and joins lines
+        places = [place for place, line in enumerate(lines) if line == read[first]]
+        shift = places[read[:first].count(read[first])] - first if places else 0
+        last = node.end_lineno - 1
+        if not places or lines[last + shift : last + shift + 1] != [read[last]]:
+            name = exercise_name(node)
+            raise ValueError(f"The exercise {name} holds a magic of several lines; take it out.")
+        ast.increment_lineno(node, shift)
+    return found
 
 
 def emptied(source: str, definition: ast.FunctionDef) -> str:
@@ -85,7 +128,12 @@ def solved(source: str, definition: ast.FunctionDef) -> str:
     decorators = lines[start : definition.lineno - 1]
     imports, function = solution(find(name).reference, definition.name)
     before = [*imports, "", ""] if imports else []
-    answer = [*before, *decorators, *function.rstrip().split("\n")]
+    indent = " " * definition.col_offset
+    answer = [
+        *(indent + line if line else line for line in before),
+        *decorators,
+        *textwrap.indent(function.rstrip(), indent).split("\n"),
+    ]
     return "\n".join(lines[:start] + answer + lines[definition.end_lineno :])
 
 
@@ -97,7 +145,7 @@ def solution(reference: Callable, name: str) -> tuple[list[str], str]:
     source = "".join(source.splitlines(keepends=True)[bare:])
     source = re.sub(rf"^def {function.__name__}\b", f"def {name}", source, flags=re.MULTILINE)
     known = function.__globals__
-    used = sorted(global_names(ast.parse(source).body) & known.keys() - {name, *dir(builtins)})
+    used = sorted(global_names(source) & known.keys() - {name, *dir(builtins)})
     return [_binding(each, known[each]) for each in used], source
 
 

@@ -1,10 +1,12 @@
 """`python -m course_lib assign LESSONS… --out DIR`: copies of notebooks for students.
 
-Outputs are cleared and every exercise is a stub again. With ``--solutions`` each exercise holds
+Outputs are cleared and every exercise is a stub again. Files that a notebook names, such as weights
+and pictures, are copied along. With ``--solutions`` each exercise holds
 the library's answer instead: a key that passes all its own checks.
 """
 
 import argparse
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,13 +34,22 @@ def main(argv: Sequence[str]) -> int:
     import nbformat
 
     import course_lib.lessons  # noqa: F401, it hands the classroom its exercises
-    from course_lib.classroom.assign import solved_copy, student_copy
+    from course_lib.classroom.assign import files_named, solved_copy, student_copy, unlink
 
     options = parse(argv)
     options.out.mkdir(parents=True, exist_ok=True)
+    names = {path.name for path in options.notebooks}
     for path in options.notebooks:
         notebook = nbformat.read(path, as_version=4)
-        copy = (solved_copy if options.solutions else student_copy)(notebook)
+        try:
+            copy = (solved_copy if options.solutions else student_copy)(notebook)
+        except ValueError as error:
+            raise SetupError(f"{path}: {error}") from error
+        unlink(copy, names)
+        for file in files_named(copy, path.parent):
+            target = options.out / file.relative_to(path.parent)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, target)
         nbformat.write(copy, options.out / path.name)
         print(options.out / path.name)
     return 0

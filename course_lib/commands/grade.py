@@ -98,14 +98,20 @@ def _fill_roster(students: list, options: argparse.Namespace) -> int:
     from course_lib.classroom.grade import roster
 
     exercises = {name for student in students for name in student.grades}
-    share = {s.name: s.passed / max(1, len(exercises)) for s in students}
-    points = {name: round(options.points * part, 2) for name, part in share.items()}
+    graded = [student for student in students if student.grades]
+    points = {s.name: round(options.points * s.passed / len(exercises), 2) for s in graded}
+    numbers = {student.name: student.number for student in students}
     target = options.out / f"filled_{options.roster.name}"
     try:
-        missing = roster.fill(options.roster, target, points, options.match, options.column)
+        missing = roster.fill(
+            options.roster, target, points, options.match, options.column, numbers
+        )
     except roster.RosterError as error:
         return complain(str(error))
     print(target)
     if missing:
-        print(f"No row of {options.roster} names: {', '.join(missing)}.", file=sys.stderr)
+        several = f"Not one row of {options.roster} alone names: {', '.join(missing)}."
+        print(several, file=sys.stderr)
+    if empty := [student.name for student in students if not student.grades]:
+        print(f"No points, for nothing could be graded: {', '.join(empty)}.", file=sys.stderr)
     return 0

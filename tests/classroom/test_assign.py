@@ -1,12 +1,20 @@
 """Copies of lessons: nothing of an answer is left in one, every check passes in the other."""
 
 import json
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from course_lib.classroom.assign import emptied, exercise_in, solved_copy, student_copy
+import course_lib.lessons  # noqa: F401, it hands the classroom its exercises
+from course_lib.classroom.assign import (
+    emptied,
+    exercises_in,
+    files_named,
+    solved_copy,
+    student_copy,
+)
 from course_lib.classroom.check import check
 from course_lib.classroom.exercise import find
 from course_lib.classroom.grade import notebook as reader
@@ -44,6 +52,51 @@ def test_a_student_copy_is_empty(path):
         nbformat.validate(copy)
 
 
+@each_notebook
+def test_what_a_notebook_refers_to_is_beside_its_copy(path, tmp_path, capsys):
+    assert assign.main([path.stem, "--out", str(tmp_path / "class")]) == 0
+    copy = nbformat.read(tmp_path / "class" / path.name, as_version=4)
+    for cell in copy.cells:
+        words = re.split(r"[\s\"'`()<>\[\]=,]+", cell.source)
+        named = [word.removeprefix("notebooks/").rstrip(".") for word in words if "/" in word]
+        named += re.findall(r'Path\("([^"]+)"\) / "([^"]+)"', cell.source)
+        for each in named:
+            each = Path(*each) if isinstance(each, tuple) else Path(each)
+            if (path.parent / each).exists() and not each.is_absolute():
+                assert (tmp_path / "class" / each).exists(), each
+        if cell.cell_type == "markdown":
+            for link in re.findall(r"\]\(([^)#:]+)\)", cell.source):
+                assert (tmp_path / "class" / link).exists(), link
+
+
+def test_links_between_lessons_that_are_handed_out_together_stay(tmp_path, capsys):
+    assert assign.main(["00", "01", "--out", str(tmp_path / "class")]) == 0
+    text = (tmp_path / "class" / "00_start_here.ipynb").read_text("utf-8")
+    assert "](01_q_learning.ipynb)" in text and "](02_dqn.ipynb)" not in text
+
+
+def test_every_kind_of_reference_is_copied(tmp_path):
+    names = ["a/one.png", "b/two.json", "c/three.csv", "d e/four.bin", "f.txt", "g/h/five.md"]
+    for name in [*names, "unnamed/six.png", "other.ipynb"]:
+        (tmp_path / "nb" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "nb" / name).touch()
+    (tmp_path / "secret.txt").touch()
+    text = "![x](a/one.png) <img src='g/h/five.md'> [y](other.ipynb) `../secret.txt`"
+    code = "open('f.txt'); Path('b') / 'two.json'; read(f\"c/three.csv\", 'd e/four.bin', '/', '.')"
+    cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell(code)]
+    found = files_named(nbformat.v4.new_notebook(cells=cells), tmp_path / "nb")
+    assert [file.relative_to(tmp_path / "nb").as_posix() for file in found] == names
+
+
+def test_the_first_lesson_runs_in_a_copy_elsewhere(tmp_path, capsys):
+    from nbclient import NotebookClient
+
+    assert assign.main(["00", "--out", str(tmp_path / "class")]) == 0
+    copy = nbformat.read(tmp_path / "class" / "00_start_here.ipynb", as_version=4)
+    resources = {"metadata": {"path": str(tmp_path / "class")}}
+    NotebookClient(copy, timeout=300, resources=resources).execute()  # raises where a cell does
+
+
 def test_signature_docstring_and_comments_stay():
     source = (
         "import math\n\n"
@@ -55,7 +108,7 @@ def test_signature_docstring_and_comments_stay():
         "    return share.mean()\n\n"
         "print(success_rate)"
     )
-    left = emptied(source, exercise_in(source))
+    left = emptied(source, *exercises_in(source))
     assert left == (
         "import math\n\n"
         '@exercise("start_here.success_rate")\n'
@@ -65,6 +118,43 @@ def test_signature_docstring_and_comments_stay():
         "    ...  # your code here\n\n"
         "print(success_rate)"
     )
+
+
+RATE = '@exercise("start_here.success_rate")\ndef success_rate(returns, goal):\n    {}\n'
+ANSWER = RATE.format("return (returns >= goal).mean()")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "%%time\n",
+        "!pip list \\\n    --quiet\n",
+        "files = !ls\n%matplotlib inline\n",
+        "success_rate?\n",
+        "if True:\n    x = 1\n",
+        '@exercise("start_here.discounted_return")\ndef other(rewards, gamma):\n    return 0.0\n\n',
+    ],
+)
+def test_answers_are_taken_out_of_cells_that_only_ipython_can_read(before):
+    copy = student_copy(
+        nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(before + ANSWER)])
+    )
+    (cell,) = copy.cells
+    assert "mean" not in cell.source and "0.0" not in cell.source
+    assert cell.source.startswith(before.split("\n")[0])
+    assert all(each.untouched for each in exercises(copy).values())
+    solved = exercises(solved_copy(copy))["start_here.success_rate"]
+    function = load(solved.program, solved.function, solved.name)
+    assert check(function, find(solved.name)).status == "right"
+
+
+def test_a_nested_answer_is_taken_out_and_an_unreadable_cell_is_no_copy():
+    nested = "if True:\n    " + ANSWER.replace("\n", "\n    ") + "print(1)"
+    assert emptied(nested, *exercises_in(nested)) == nested.replace(
+        "return (returns >= goal).mean()", "...  # your code here"
+    )
+    with pytest.raises(ValueError, match="is not valid Python"):
+        exercises_in(ANSWER + "return (")
 
 
 def test_the_command_writes_copies_and_never_over_the_lessons(tmp_path, capsys):

@@ -26,6 +26,7 @@ class Student:
     name: str
     grades: dict[str, Grade] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)  # of files that could not be graded
+    number: str = ""  # in the learning system
 
     @property
     def passed(self) -> int:
@@ -42,8 +43,8 @@ def write(students: list[Student], out: Path) -> None:
     taken: set[str] = set()
     for student in students:
         file = _file_name(student.name, taken)
-        (folder / f"{file}.html").write_text(feedback(student), encoding="utf-8")
-    (out / "summary.html").write_text(summary(students, names), encoding="utf-8")
+        _write(folder / f"{file}.html", feedback(student))
+    _write(out / "summary.html", summary(students, names))
 
 
 def _write_table(students: list[Student], names: list[str], path: Path) -> None:
@@ -73,7 +74,12 @@ def _cell(grade: Grade | None) -> str:
 def _write_csv(path: Path, rows: list[list]) -> None:
     text = io.StringIO(newline="")
     csv.writer(text).writerows([[_harmless(cell) for cell in row] for row in rows])
-    path.write_text(text.getvalue(), encoding="utf-8-sig", newline="")  # Excel wants the mark
+    _write(path, "\ufeff" + text.getvalue())  # Excel wants the mark
+
+
+def _write(path: Path, text: str) -> None:
+    """Text of students may hold halves of characters, which UTF-8 does not have."""
+    path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
 
 
 def _harmless(cell: object) -> object:
@@ -181,8 +187,8 @@ def _prose(text: str) -> str:
 def _file_name(name: str, taken: set[str]) -> str:
     """A name for a file, whatever characters the student's has; no two are the same."""
     plain = re.sub(r"[^\w.-]+", "_", name).strip("._") or "student"
-    unique, number = plain[:80], 2
+    unique, number = plain[:50], 2
     while unique.lower() in taken:
-        unique, number = f"{plain[:80]}-{number}", number + 1
+        unique, number = f"{plain[:50]}-{number}", number + 1
     taken.add(unique.lower())
     return unique

@@ -4,60 +4,113 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+
+# "lovelaceada_4711_815" is Canvas's: the name, the student's number, the file's
+NUMBERED = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<number>\d+)(?:_\d+)?")
 
 
 class RosterError(ValueError):
     """The table cannot be used; the message is a sentence."""
 
 
-def fill(source: Path, target: Path, points: Mapping[str, float], match: str, column: str) -> list:
+def fill(
+    source: Path,
+    target: Path,
+    points: Mapping[str, float],
+    match: str,
+    column: str,
+    numbers: Mapping[str, str] | None = None,
+) -> list[str]:
     """Copy the CSV file ``source`` to ``target`` with ``points`` in ``column``.
 
-    A row belongs to the student whose name equals what it holds in column ``match``, or whose
-    name has that as a part between underscores, as in Canvas's file names
-    (``lovelaceada_4711_815``, matched by the column "ID"). Other rows and columns stay as they are.
-    Returns the students that no row names. Raises `RosterError` where the table does not fit.
+    A row belongs to the student whose name or number it holds in column ``match``; of namesakes,
+    to the one whose number stands in the row. ``numbers`` are the learning system's; a name such as
+    ``lovelaceada_4711_815`` holds its own. Other rows and columns stay as they are. Returns the
+    students whom no row names, or several. Raises `RosterError` where the table does not fit.
     """
-    rows, dialect, mark = _read(source)
+    rows, dialect, encoding = _read(source)
     head = rows[0]
     for name in (match, column):
         if name not in head:
             known = ", ".join(repr(h) for h in head)
             raise RosterError(f"{source} has no column {name!r}; there are: {known}.")
     key, place = head.index(match), head.index(column)
-    by_key = {part: student for student in points for part in (*student.split("_"), student)}
-    waiting = set(points)
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) <= max(key, place):
-            continue
-        student = by_key.get(row[key].strip()) if row[key].strip() else None
-        if student is None:
-            continue
-        if student not in waiting:
-            raise RosterError(f"{source}, line {number}: a second row for {student!r}.")
-        waiting.remove(student)
+    claims = {student: _claims(student, (numbers or {}).get(student, "")) for student in points}
+    students: dict[str, list[str]] = {}
+    for student, (names, number) in claims.items():
+        for claim in {*names, number}:
+            students.setdefault(claim, []).append(student)
+    pairs = {
+        (line, student)
+        for line, row in enumerate(rows[1:], start=1)
+        if len(row) > key and row[key].strip()
+        for claim in (_plain(row[key]), _number(row[key]))
+        for student in students.get(claim, ())
+    }
+    sure = _alone(pairs)
+    sure |= _alone({(n, s) for n, s in pairs - sure if claims[s][1] in map(_number, rows[n])})
+    for line, student in sure:
+        row = rows[line]
+        row += [""] * (place + 1 - len(row))
         row[place] = f"{points[student]:g}"
     text = io.StringIO(newline="")
     csv.writer(text, dialect).writerows(rows)
-    target.write_text(mark + text.getvalue(), encoding="utf-8", newline="")
-    return sorted(waiting)
+    target.write_bytes(text.getvalue().encode(encoding))
+    return sorted(points.keys() - {student for _, student in sure})
 
 
-def _read(source: Path) -> tuple[list[list[str]], csv.Dialect, str]:
-    """The rows, how the file separates and quotes, and the mark that it begins with or not."""
+def _claims(student: str, number: str) -> tuple[set[str], str]:
+    """The names that a row may call a student, and the student's number."""
+    names = {student, student.removesuffix(f" ({number})")}
+    if found := NUMBERED.fullmatch(student):
+        names.add(found["name"])
+        number = number or found["number"]
+    return {_plain(name) for name in names}, number
+
+
+def _plain(text: str) -> str:
+    """Equal for two spellings of a name: composed or not, in capitals or not."""
+    return unicodedata.normalize("NFC", " ".join(text.split()).casefold())
+
+
+def _number(text: str) -> str | None:
+    """`4711`, `Participant 4711`."""
+    found = re.fullmatch(r"(?:.*\s)?(\d+)", text.strip())
+    return found[1] if found else None
+
+
+def _alone(pairs: set[tuple[int, str]]) -> set[tuple[int, str]]:
+    """Rows with one student, who has no other row."""
+    rows, students = Counter(row for row, _ in pairs), Counter(student for _, student in pairs)
+    return {(row, student) for row, student in pairs if rows[row] == students[student] == 1}
+
+
+def _read(source: Path) -> tuple[list[list[str]], type[csv.Dialect], str]:
+    """The rows, how the file separates and quotes, and its encoding."""
+    data = source.read_bytes()
+    guesses = ["utf-8-sig" if data.startswith(b"\xef\xbb\xbf") else "utf-8", "cp1252", "latin-1"]
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        guesses.insert(0, "utf-16")
+    for encoding in guesses:
+        try:
+            text = data.decode(encoding)
+            break
+        except UnicodeDecodeError:
+            continue  # latin-1 reads anything
+
+    class Dialect(csv.excel):
+        delimiter = max(",;\t", key=text.split("\n")[0].count)
+        lineterminator = "\r\n" if "\r\n" in text else "\n"
+
     try:
-        text = source.read_bytes().decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RosterError(f"{source} is no text in UTF-8; export it as CSV (UTF-8).") from error
-    mark, text = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
-    try:
-        dialect = csv.Sniffer().sniff(text.split("\n")[0], ",;\t")
-    except csv.Error:
-        dialect = csv.excel
-    dialect.doublequote, dialect.quoting = True, csv.QUOTE_MINIMAL
-    rows = [row for row in csv.reader(io.StringIO(text), dialect) if row]
+        rows = list(csv.reader(io.StringIO(text, newline=""), Dialect))
+    except csv.Error as error:
+        raise RosterError(f"{source} is no table in CSV: {error}.") from error
     if not rows:
         raise RosterError(f"{source} is empty.")
-    return rows, dialect, mark
+    return rows, Dialect, encoding

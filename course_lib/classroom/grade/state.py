@@ -14,10 +14,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from course_lib.classroom.grade.notebook import UnreadableNotebook
 from course_lib.classroom.grade.reports import Student
 from course_lib.classroom.grade.sandbox import ROOT
-from course_lib.classroom.grade.submission import SHOWN_SEED, Grade, grade, hidden_seeds
+from course_lib.classroom.grade.submission import (
+    MISSING,
+    SHOWN_SEED,
+    UNTOUCHED,
+    Grade,
+    grade,
+    hidden_seeds,
+)
 from course_lib.classroom.grade.submissions import Submission
 
 
@@ -53,14 +59,18 @@ def students(found: Sequence[Submission], folder: Path) -> list[Student]:
     known: dict[str, Student] = {}
     for submission in found:
         record = _read(_file(submission, folder))
-        student = known.setdefault(submission.student, Student(submission.student))
+        student = known.setdefault(
+            submission.student, Student(submission.student, number=submission.number)
+        )
         grades = {row["exercise"]: Grade(**row) for row in record.get("grades", ())}
         if student.grades.keys() & grades.keys():
             student.problems.append(
                 f"{submission.path}: another notebook of this student holds the same exercises; "
-                "this one counts."
+                "of each, the last answer counts."
             )
-        student.grades |= grades
+        for name, grade_ in grades.items():
+            if name not in student.grades or grade_.status not in (UNTOUCHED, MISSING):
+                student.grades[name] = grade_
         if record.get("problem"):
             student.problems.append(record["problem"])
     return list(known.values())
@@ -78,15 +88,18 @@ def _grade_one(
             return
         seeds = (SHOWN_SEED, *hidden_seeds(secret))
         record["grades"] = [asdict(g) for g in grade(data, seeds, slot, confined=confined)]
-    except (UnreadableNotebook, ValueError) as error:
+    except ValueError as error:  # an unreadable notebook, too
         record["problem"] = f"{submission.path}: {error}"
+    except Exception as error:  # whatever it is, it costs this one only; the next run tries again
+        record["problem"] = f"{submission.path}: It was not graded: {type(error).__name__}: {error}"
+        record.pop("fingerprint", None)
     part = file.with_suffix(".part")
     part.write_text(json.dumps(record, indent=1), encoding="utf-8")
     part.replace(file)  # whole or not at all
 
 
 def _file(submission: Submission, folder: Path) -> Path:
-    name = hashlib.sha256(submission.path.encode()).hexdigest()[:24]
+    name = hashlib.sha256(submission.path.encode(errors="surrogatepass")).hexdigest()[:24]
     return folder / f"{name}.json"
 
 

@@ -59,6 +59,9 @@ def grade(
     grades = {name: _without_running(name, found.get(name)) for name in known}
     waiting = [found[name] for name, done in grades.items() if done is None]
     grades |= _run(waiting, seeds, slot, confined, limits)
+    for each in waiting:
+        if each.unfinished and grades[each.name].status != PASSED:
+            grades[each.name] = Grade(each.name, UNTOUCHED)
     return [grades[name] for name in known]
 
 
@@ -91,7 +94,7 @@ def _run(
             except sandbox.Ended as ended:
                 grades[each.name] = Grade(each.name, ERROR, note=str(ended))
                 break
-            except ValueError:
+            except Exception:  # judging what a stranger sent costs this answer only
                 grades[each.name] = Grade(each.name, ERROR, note="Its answers were garbled.")
                 break
         lines.close()

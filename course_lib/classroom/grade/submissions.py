@@ -3,78 +3,190 @@
 The student is the first folder below the top (``STUDENT/02_dqn.ipynb``, nbgrader's
 ``submitted/STUDENT/dqn/02_dqn.ipynb``, Moodle's ``Ada Lovelace_4711_assignsubmission_file/…``);
 of a file that lies at the top, what stands before the lesson's name (``ada_02_dqn.ipynb``,
-Canvas's ``lovelaceada_4711_815_02_dqn.ipynb``).
+Canvas's ``lovelaceada_4711_815_02_dqn.ipynb``). A student of whom no notebook was found is there
+with what was found instead.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import unicodedata
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from course_lib.classroom.grade.notebook import LARGEST, UnreadableNotebook
+from course_lib.classroom.grade.notebook import LARGEST, UnreadableNotebook, too_large
 
 SKIPPED = {"__MACOSX", ".ipynb_checkpoints", "autograded", "feedback", "release", "source"}
 # "02_dqn" and what a browser or a learning system appends to a second copy, "-1" or " (1)". A name
 # that ends in digits keeps them: "student07_02_dqn" is the student "student07".
 LESSON = re.compile(r"[_ -]?(?<!\d)\d\d_[a-z][a-z0-9_]*(-\d+| \(\d+\))?$")
+MOODLE = re.compile(r"(?P<name>.*)_(?P<number>\d+)_assignsubmission_")
+# the name, the student's number, the file's; anything after that was written by the student
+CANVAS = re.compile(
+    r"(?P<name>[^_]+)_(?:LATE_)?(?P<number>\d+)_(?:(?P<file>\d{3,})_|text\.html)", re.IGNORECASE
+)
+ARCHIVES = (".zip", ".7z", ".rar", ".gz", ".tar", ".tgz", ".bz2", ".xz")
+DOCUMENTS = (".pdf", ".html", ".htm", ".txt", ".md", ".docx", ".doc", ".odt", ".rtf", ".py")
 
 
 @dataclass(frozen=True)
 class Submission:
-    """One notebook of one student."""
+    """One notebook of one student, or another file where there is none."""
 
     student: str
     path: str  # inside the folder or the zip file
     top: Path  # the folder or the zip file
+    number: str = ""  # the student's in the learning system
 
     def data(self) -> bytes:
-        """The file's content; raises `UnreadableNotebook` where it is too large or damaged."""
+        """The file's content; raises `UnreadableNotebook` where there is none to grade."""
+        if not _is_notebook(self.path):
+            kind = PurePosixPath(self.path).suffix or "file without an ending"
+            raise UnreadableNotebook(f"It is no notebook but a {kind}: only .ipynb is graded.")
         try:
             if self.top.is_dir():
+                _refuse_large((self.top / self.path).stat().st_size)
                 with open(self.top / self.path, "rb") as file:
                     return file.read(LARGEST + 1)
-            with zipfile.ZipFile(self.top) as archive, archive.open(self.path) as file:
-                return file.read(LARGEST + 1)  # whatever size the archive claims
-        except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
-            raise UnreadableNotebook(f"The file cannot be read: {error}.") from error
+            with zipfile.ZipFile(self.top) as archive:
+                _refuse_large(archive.getinfo(self.path).file_size)
+                with archive.open(self.path) as file:
+                    return file.read(LARGEST + 1)  # whatever size the archive claims
+        except UnreadableNotebook:
+            raise
+        except Exception as error:  # a damaged archive fails in many ways
+            detail = getattr(error, "strerror", None) or error
+            raise UnreadableNotebook(f"The file cannot be read: {detail}.") from error
 
 
 def find(top: Path) -> list[Submission]:
-    """All notebooks below ``top``, by student and path."""
+    """All notebooks below ``top`` and what students without one sent, by student and attempt."""
     if top.is_dir():
-        paths = [p.relative_to(top).as_posix() for p in top.rglob("*.ipynb") if _inside(p, top)]
+        paths = _files(top)
     elif zipfile.is_zipfile(top):
-        with zipfile.ZipFile(top) as archive:
-            paths = [name for name in archive.namelist() if name.endswith(".ipynb")]
+        paths = _members(top)
     else:
         raise FileNotFoundError(f"{top} is neither a folder nor a zip file.")
-    return sorted(_named(top, paths), key=lambda submission: (submission.student, submission.path))
+    return sorted(_named(top, paths), key=lambda each: (each.student, _attempt(each.path)))
 
 
-def _named(top: Path, paths: list[str]) -> Iterator[Submission]:
-    parts = {path: PurePosixPath(path).parts for path in paths}
-    parts = {path: p for path, p in parts.items() if not SKIPPED & set(p) and ".." not in p}
+def _files(top: Path) -> dict[str, str]:
+    """The regular files below a folder. A link that leads out of it is no submission."""
+    names = {}
+    for folder, _, inside in os.walk(top):
+        for path in (Path(folder, name) for name in inside):
+            if os.path.isfile(path) and path.resolve().is_relative_to(top.resolve()):
+                plain = path.relative_to(top).as_posix()
+                data = os.fsencode(plain)
+                names[plain] = _decoded(data, data.decode("latin-1"))
+    return names
+
+
+def _members(top: Path) -> dict[str, str]:
+    """The files in an archive, with their names as they were before it was packed."""
+    names = {}
+    try:
+        with zipfile.ZipFile(top) as archive:
+            for each in archive.infolist():
+                plain = each.filename
+                if not each.flag_bits & 0x800:  # "in UTF-8", which macOS does not say
+                    plain = _decoded(plain.encode("cp437", "replace"), plain)
+                if not each.is_dir():
+                    names[each.filename] = plain.replace("\\", "/")  # as Windows may pack it
+    except (zipfile.BadZipFile, UnicodeError, OSError) as error:
+        raise FileNotFoundError(f"The zip file {top} cannot be read: {error}.") from error
+    return names
+
+
+def _decoded(data: bytes, otherwise: str) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return otherwise
+
+
+def _named(top: Path, paths: dict[str, str]) -> list[Submission]:
+    """The files to grade or to report, with their students."""
+    parts = {path: PurePosixPath(name).parts for path, name in paths.items()}
+    parts = {
+        path: p
+        for path, p in parts.items()
+        if p and not SKIPPED & set(p) and ".." not in p and not p[-1].startswith(".")
+    }
+    notebooks = [p for path, p in parts.items() if _is_notebook(path)]
     # A single folder that holds everything is no student, unless it holds a folder per lesson.
+    folders = {p[0] for p in parts.values() if len(p) > 1}
     wrapped = (
         top.name != "submitted"
-        and all(len(p) > 2 and not LESSON.fullmatch(p[1]) for p in parts.values())
-        and len({p[0] for p in parts.values()}) == 1
+        and len(folders) == 1
+        and not any(map(MOODLE.match, folders))
+        and all(len(p) > 2 and not LESSON.fullmatch(p[1]) for p in notebooks or parts.values())
     )
-    for path, names in parts.items():
+    owners, shown = {}, {}
+    for path, names in sorted(parts.items(), key=lambda item: _attempt(item[0])):
         names = names[1:] if wrapped or names[0] == "submitted" else names
-        yield Submission(_student(names), path, top)
+        if names and (len(names) > 1 or _is_notebook(path) or _is_work(names[0], notebooks)):
+            name, number, show = _student(names)
+            owners[path] = name, number
+            shown.setdefault(owners[path], show)
+    several = Counter(shown.values())
+    graded = {owner for path, owner in owners.items() if _is_notebook(path)}
+    found = []
+    for path, owner in owners.items():
+        if _is_notebook(path) or owner not in graded or _holds_notebook(path):
+            if not (_is_notebook(path) or _holds_notebook(path)):
+                graded.add(owner)  # one of the other files is enough
+            show, number = shown[owner], owner[1]
+            show = f"{show} ({number})" if number and several[show] > 1 else show
+            found.append(Submission(show, path, top, number))
+    return found
 
 
-def _student(names: tuple[str, ...]) -> str:
+def _student(names: tuple[str, ...]) -> tuple[str, str, str]:
+    """A student's name, number in the learning system if there is one, and name in the tables."""
+    first = unicodedata.normalize("NFC", names[0])
+    if match := MOODLE.match(first):
+        return match["name"], match["number"], match["name"]
     if len(names) > 1:
-        return re.sub(r"_\d+_assignsubmission_.*$", "", names[0])
-    stem = PurePosixPath(names[0]).stem
-    return LESSON.sub("", stem) or stem
+        return first, "", first
+    if match := CANVAS.match(first):
+        show = "_".join(filter(None, (match["name"], match["number"], match["file"])))
+        return match["name"], match["number"], show
+    stem = re.sub(r"\.ipynb.*$|\.[^.]*$", "", first, flags=re.IGNORECASE)
+    name = LESSON.sub("", stem) or stem
+    return name, "", name
 
 
-def _inside(path: Path, top: Path) -> bool:
-    """A link that leads out of the folder is no submission."""
-    return path.is_file() and path.resolve().is_relative_to(top.resolve())
+def _is_notebook(path: str) -> bool:
+    return path.lower().endswith(".ipynb")
+
+
+def _holds_notebook(path: str) -> bool:
+    """A notebook under another ending, or an archive that may hold one."""
+    return ".ipynb" in path.lower() or path.lower().endswith(ARCHIVES)
+
+
+def _is_work(name: str, notebooks: list[tuple[str, ...]]) -> bool:
+    """A file at the top that is no notebook: a student's, or one of whoever collected them?"""
+    stem = PurePosixPath(name).stem
+    if MOODLE.match(name) or CANVAS.match(name) or LESSON.search(stem) or _holds_notebook(name):
+        return True
+    flat = any(len(p) == 1 for p in notebooks)
+    return flat and name.lower().endswith(DOCUMENTS) and stem.lower() != "readme"
+
+
+def _attempt(path: str) -> tuple[int, list]:
+    """Orders a student's files: deeper ones first, then by name, with numbers as numbers."""
+    stem = re.sub(r"\.[^./]*$", "", path)
+    pieces = re.split(r"([0-9]+)", stem)
+    numbers = [piece.lstrip("0") for piece in pieces[1::2]]
+    pieces[1::2] = [(len(number), number) for number in numbers]
+    return -path.count("/"), pieces
+
+
+def _refuse_large(size: int) -> None:
+    if size > LARGEST:
+        raise UnreadableNotebook(too_large())

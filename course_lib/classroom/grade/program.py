@@ -1,0 +1,185 @@
+"""The part of a notebook that one function needs, so that it runs without the rest.
+
+A notebook may train for minutes. Kept are the top-level statements that give a value to a global
+name which the function uses, or change what the name holds, directly or through one another.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import copy
+import symtable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from course_lib.classroom.grade.source import edited, exercise_call, spans
+
+FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
+IMPORTS = ast.Import | ast.ImportFrom
+STORED = ast.Store | ast.Del
+# A notebook that imports `exercise` would get the one that puts the library's answers in.
+BEGIN = '__name__ = "__main__"\n_exercise_ = exercise'
+KERNEL = '''
+class _Shell:
+    """Stands for the notebook's kernel: magics and shell commands do nothing here."""
+    def __getattr__(self, name):
+        return lambda *_, **__: []
+def get_ipython():
+    return _Shell()
+def display(*_, **__):
+    pass
+def _await_(coroutine):
+    import asyncio
+    return asyncio.run(coroutine)
+'''
+
+
+@dataclass
+class Statement:
+    """A top-level statement with the global names that it uses and those that it gives a value."""
+
+    node: ast.stmt
+    text: str
+    uses: set[str]
+    gives: set[str]
+    by_call: set[str]  # names that get a value when the functions in it are called
+
+
+def statements_of(text: str, names: set[str]) -> list[Statement]:
+    """A cell's statements. ``names`` are those of `exercise`; imports in the cell add to them."""
+    compile(text, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    tree, edits = ast.parse(text), []
+    _, span = spans(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names |= {a.asname for a in node.names if a.name == "exercise" and a.asname}
+    for node in ast.walk(tree):
+        for decorator in getattr(node, "decorator_list", ()):
+            if (call := exercise_call(decorator)) and call[0] in names:
+                edits.append((*span(decorator), f"_exercise_({call[1]!r})"))
+    for node in outside_functions(tree):
+        if isinstance(node, ast.Await):
+            begin, end = span(node)
+            edits += [(begin, begin + len("await"), "_await_("), (end, end, ")")]
+    names.add("_exercise_")
+    text = edited(text, edits)
+    data, span = spans(text)
+    statements = []
+    for node in ast.parse(text).body:
+        texts = [data[slice(*span(node))].decode()]
+        if isinstance(node, IMPORTS):  # one for each name
+            texts = [ast.unparse(_alone(node, alias)) for alias in node.names]
+        for each in texts:
+            uses, gives, by_call = _names(each)
+            if each.startswith("from __future__") or each.endswith("import *"):
+                gives = {"*"}
+            statements.append(Statement(node, each, uses, gives, by_call))
+    return statements
+
+
+def _alone(node: ast.Import | ast.ImportFrom, alias: ast.alias) -> ast.stmt:
+    node = copy.copy(node)
+    node.names = [alias]
+    return node
+
+
+def outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    """The node and what is in it, in order, but not what is inside functions and classes."""
+    waiting = [node]
+    while waiting:
+        yield (node := waiting.pop())
+        if not isinstance(node, FUNCTIONS | ast.Lambda | ast.ClassDef):
+            waiting += reversed(list(ast.iter_child_nodes(node)))
+
+
+def global_names(source: str) -> set[str]:
+    """The global names that code uses: a local variable of the same name does not count."""
+    return _names(source)[0]
+
+
+def _names(source: str) -> tuple[set[str], set[str], set[str]]:
+    """The global names that code uses, those it binds, and those that its functions would bind."""
+    uses, gives, by_call = set(), set(), set()
+
+    def look(table: symtable.SymbolTable, bound: set[str]) -> None:
+        outermost = table.get_type() == "module"
+        if not outermost and not table.get_name().endswith(("comp", "genexpr")):
+            bound = by_call
+        for symbol in table.get_symbols():
+            if symbol.is_referenced() if outermost else symbol.is_global():
+                uses.add(symbol.get_name())
+            if symbol.is_global() and (symbol.is_assigned() or symbol.is_imported()):
+                bound.add(symbol.get_name())
+        for child in table.get_children():
+            look(child, bound)
+
+    look(symtable.symtable(source, "submission", "exec"), gives)
+    return uses, gives, by_call
+
+
+def program(position: int, statements: list[Statement], givers: Mapping[str, list[int]]) -> str:
+    """The statement at ``position`` and all that it needs, in the notebook's order.
+
+    What stands below it counts for names alone that have no value yet: cells can run in any order.
+    """
+    wanted, kept = {"*"}, {position}
+    waiting = {"*", *statements[position].uses}
+    while waiting:
+        name = waiting.pop()
+        wanted.add(name)
+        places = givers.get(name, [])
+        above = [place for place in places if place <= position]
+        for place in set(above or ([] if hasattr(builtins, name) else places)) - kept:
+            kept.add(place)
+            waiting |= statements[place].uses - wanted
+    texts = [statements[place].text for place in sorted(kept)]
+    kernel = [KERNEL] if wanted & {"get_ipython", "display", "_await_"} else []
+    texts.sort(key=lambda text: not text.startswith("from __future__"))  # these come first
+    first = sum(text.startswith("from __future__") for text in texts)
+    return "\n".join([*texts[:first], BEGIN, *kernel, *texts[first:]]) + "\n"
+
+
+def givers_of(statements: list[Statement]) -> dict[str, list[int]]:
+    """The statements, by number, that bind a name or change what it holds."""
+    imported, by_call = set(), {}
+    for each in statements:
+        if isinstance(each.node, IMPORTS):
+            imported |= each.gives
+        elif isinstance(each.node, FUNCTIONS):
+            inside = (node for part in each.node.body for node in outside_functions(part))
+            by_call[each.node.name] = each.by_call | each.uses & _changed(inside, imported, {})
+    givers: dict[str, list[int]] = {}
+    for place, each in enumerate(statements):
+        for name in each.gives | _changed(outside_functions(each.node), imported, by_call):
+            givers.setdefault(name, []).append(place)
+    return givers
+
+
+def _changed(
+    nodes: Iterable[ast.AST], imported: set[str], by_call: Mapping[str, set[str]]
+) -> set[str]:
+    """Names whose content changes: `table[k] = v`, `model.scale = 2`, `x.append(y)`, `fill(x)`."""
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, STORED):
+            names.add(_root(node))
+        elif isinstance(node, ast.Call) and _root(node) in by_call:
+            names |= by_call[_root(node)]
+        match node:
+            case ast.Expr(ast.Call() as call) | ast.Expr(ast.ListComp(ast.Call() as call)):
+                root, function = _root(call), call.func
+                if isinstance(function, ast.Name):
+                    known = root in by_call
+                    names |= {a.id for a in call.args if known and isinstance(a, ast.Name)}
+                # a module's settings count; what else it does may train for minutes
+                elif root not in imported or getattr(function, "attr", "").startswith("set"):
+                    names.add(root)
+    return names
+
+
+def _root(node: ast.AST | None) -> str:
+    """`table` in `table[k].rows.append`."""
+    while node is not None and not isinstance(node, ast.Name):
+        node = getattr(node, "value", None) or getattr(node, "func", None)
+    return node.id if isinstance(node, ast.Name) else ""

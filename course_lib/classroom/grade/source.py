@@ -1,0 +1,78 @@
+"""A cell's source as Python, read as IPython reads it, and the exercises in it."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+from collections.abc import Callable, Container
+
+from IPython.core.inputtransformer2 import TransformerManager
+
+AROUND_CODE = {"capture", "prun", "time", "timeit"}  # magics whose text is Python
+ON_A_LINE = {"prun", "time"}  # those that bind names in the notebook
+MAGIC = re.compile(r"^\s*[%!?,;/]|\?\s*$|=\s*[%!]", re.MULTILINE)
+MOST = 2_000_000  # magics times characters of a cell: IPython reads it again for each
+
+
+def python(source: str) -> str:
+    """A cell as Python; the code that a magic times or captures stands in the magic's place."""
+    if len(MAGIC.findall(source)) * len(source) > MOST:
+        raise ValueError("it has more magics than are read; split the cell")
+    text = TransformerManager().transform_cell(re.sub(r"\r\n?", "\n", source))
+    _, span = spans(text)
+    edits = []
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Call(ast.Attribute(attr="run_cell_magic"), [ast.Constant(kind), _, body]):
+                if kind in AROUND_CODE:
+                    return python(body.value)
+            case ast.Call(ast.Attribute(attr="run_line_magic"), [ast.Constant(kind), line]):
+                if kind in ON_A_LINE and _is_python(line.value):
+                    edits.append((*span(node), line.value))
+    return edited(text, edits)
+
+
+def exercise_name(node: ast.AST, names: Container[str] = ("exercise",)) -> str | None:
+    """The name in the `@exercise("...")` above a function, if it has one."""
+    calls = map(exercise_call, getattr(node, "decorator_list", ()))
+    return next((name for word, name in filter(None, calls) if word in names), None)
+
+
+def exercise_call(node: ast.AST) -> tuple[str, str] | None:
+    """The word that is called with a text as its `name`, and the text: `kit.exercise("a.b")`."""
+    if not isinstance(node, ast.Call):
+        return None
+    given = [*node.args, *(each.value for each in node.keywords if each.arg == "name")]
+    name = getattr(given[0], "value", None) if given else None
+    word = getattr(node.func, "id", getattr(node.func, "attr", ""))
+    return (word, name) if isinstance(name, str) else None
+
+
+def spans(text: str) -> tuple[bytes, Callable[[ast.AST], tuple[int, int]]]:
+    """A text's bytes, and where in them a node of its tree begins and ends."""
+    data = text.encode()
+    starts = [0, *itertools.accumulate(len(line) + 1 for line in data.split(b"\n"))]
+
+    def span(node: ast.AST) -> tuple[int, int]:
+        begin = starts[node.lineno - 1] + node.col_offset
+        if decorators := getattr(node, "decorator_list", ()):
+            begin = starts[decorators[0].lineno - 1]
+        return begin, starts[node.end_lineno - 1] + node.end_col_offset
+
+    return data, span
+
+
+def edited(text: str, edits: list[tuple[int, int, str]]) -> str:
+    """The text with other words between pairs of places in its bytes."""
+    data = text.encode()
+    for begin, end, new in sorted(edits, reverse=True):
+        data = data[:begin] + new.encode() + data[end:]
+    return data.decode()
+
+
+def _is_python(text: str) -> bool:
+    try:
+        return bool(ast.parse(text).body)
+    except SyntaxError:
+        return False

@@ -1,0 +1,307 @@
+"""Whose a file is, which of several counts, what is said of a file that cannot be graded.
+
+No student's code runs here.
+"""
+
+import csv
+import io
+import json
+import os
+import random
+import unicodedata
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from course_lib.classroom.grade import notebook, state, submissions
+from course_lib.classroom.grade.submission import PASSED, UNTOUCHED, WRONG, Grade
+from course_lib.commands import grade as command
+from tests.classroom import hostile
+from tests.classroom.hostile import RATE, cell
+
+GOOD = hostile.notebook(cell(RATE, "return 'good'"))
+BAD = hostile.notebook(cell(RATE, "return 'bad'"))
+STUB = hostile.notebook(cell(RATE, "..."))
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """Grade files, a folder or a zip, by reading alone; the rows of grades.csv by student."""
+
+    def by_reading(data, seeds, slot, *, confined):
+        return [
+            Grade(name, UNTOUCHED if f.untouched else PASSED if "good" in f.program else WRONG)
+            for name, f in notebook.read(data).items()
+        ]
+
+    monkeypatch.setattr(state, "grade", by_reading)
+
+    def rows(files, *options):
+        top = tmp_path / "in"
+        if isinstance(files, dict):
+            for path, data in files.items():
+                (top / path).parent.mkdir(parents=True, exist_ok=True)
+                (top / path).write_bytes(data)
+        else:
+            top = files
+        line = [str(top), "--out", str(tmp_path / "out"), "--trusted", "--jobs", "1", *options]
+        assert command.main(line) == 0
+        text = (tmp_path / "out" / "grades.csv").read_text(encoding="utf-8-sig")
+        return {row["student"]: row for row in csv.DictReader(io.StringIO(text))}
+
+    return rows
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"02_dqn.ipynb": STUB, "02_dqn-Copy1.ipynb": GOOD},
+        {"02_dqn.ipynb": GOOD, "02_dqn-Copy1.ipynb": STUB},
+        {"02_dqn.ipynb": BAD, "02_dqn (1).ipynb": GOOD},
+        {"02_dqn-2.ipynb": BAD, "02_dqn-10.ipynb": GOOD},
+        {"attempt 9/02_dqn.ipynb": BAD, "attempt 10/02_dqn.ipynb": GOOD},
+        {"02_dqn.ipynb": GOOD, "old/02_dqn.ipynb": BAD},
+        {"02_dqn.ipynb": GOOD, "03_ppo.ipynb": b"{"},
+    ],
+    ids=str,
+)
+def test_of_several_attempts_the_last_answered_one_counts(table, files):
+    both = {f"ada/{path}": data for path, data in files.items()} | {"bob/02_dqn.ipynb": BAD}
+    rows = table(both)
+    assert {name: row[RATE] for name, row in rows.items()} == {"ada": "passed", "bob": "wrong"}
+    assert rows["ada"]["problems"]  # names the other file
+
+
+@pytest.mark.parametrize(
+    ("path", "student"),
+    [
+        ("eve/02_dqn.ipynb.txt", "eve"),
+        ("eve/homework.zip", "eve"),
+        ("eve/answer.pdf", "eve"),
+        ("Eve T_9_assignsubmission_onlinetext/onlinetext.html", "Eve T"),
+        ("tudoreve_4711_815_answer.docx", "tudoreve_4711_815"),
+        ("tudoreve_4711_text.html", "tudoreve_4711"),
+        ("eve_02_dqn.ipynb.txt", "eve"),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_student_without_a_notebook_has_a_row_that_says_what_was_found(
+    table, tmp_path, path, student, packed
+):
+    files = {"bob/02_dqn.ipynb": GOOD, "README.md": b"", path: b"x"}
+    if packed:
+        with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+        files = tmp_path / "in.zip"
+    rows = table(files)
+    assert rows.keys() == {"bob", student}
+    assert "only .ipynb is graded" in rows[student]["problems"]
+    assert rows["bob"]["problems"] == ""
+
+
+def test_an_archive_beside_a_notebook_is_named_and_other_files_are_not(table):
+    files = {
+        "ada/02_dqn.ipynb": GOOD,
+        "ada/rest.ZIP": b"",
+        "ada/plot.pdf": b"",
+        "bob/a.IPYNB": GOOD,
+    }
+    rows = table(files)
+    assert {row[RATE] for row in rows.values()} == {"passed"}
+    assert "rest.ZIP" in rows["ada"]["problems"] and "plot" not in rows["ada"]["problems"]
+
+
+def test_namesakes_are_two_and_two_files_of_one_student_are_one(table):
+    rows = table(
+        {
+            "Al Smith_104_assignsubmission_file/02_dqn.ipynb": GOOD,
+            "Al Smith_105_assignsubmission_file/02_dqn.ipynb": BAD,
+            "Al Smith_105_assignsubmission_onlinetext/onlinetext.html": b"",
+            "Mary_Ann_107_assignsubmission_file/02_dqn.ipynb": GOOD,
+        }
+    )
+    assert {name: row[RATE] for name, row in rows.items()} == {
+        "Al Smith (104)": "passed",
+        "Al Smith (105)": "wrong",
+        "Mary_Ann": "passed",
+    }
+
+
+def test_a_canvas_student_is_told_by_number_whatever_the_file_is_called(table, tmp_path):
+    roster = tmp_path / "gradebook.csv"
+    roster.write_text("Student,ID,Points\nA,4711,\nB,4712,\nC,4713,\n")
+    rows = table(
+        {
+            "lovelaceada_4711_815_02_dqn.ipynb": STUB,
+            "lovelaceada_LATE_4711_816_my homework final (3).ipynb": GOOD,
+            "boole_4712_4711_4713_999_Copy of 02_dqn-1.ipynb": BAD,
+        },
+        *("--roster", str(roster), "--match", "ID", "--column", "Points"),
+    )
+    assert {name: row[RATE] for name, row in rows.items()} == {
+        "lovelaceada_4711_815": "passed",
+        "boole_4712_4711": "wrong",
+    }
+    filled = (tmp_path / "out" / "filled_gradebook.csv").read_text()
+    assert filled == "Student,ID,Points\nA,4711,100\nB,4712,0\nC,4713,\n"
+
+
+def test_names_in_any_encoding_are_read(table, tmp_path):
+    folder = os.fsencode(tmp_path / "in") + b"/Jos\xe9"
+    os.makedirs(folder)
+    Path(os.fsdecode(folder), "02_dqn.ipynb").write_bytes(GOOD)
+    decomposed = unicodedata.normalize("NFD", "Zoë")
+    rows = table({f"{decomposed}/02_dqn.ipynb": GOOD, "\U0001d49c" * 60 + "/02_dqn.ipynb": GOOD})
+    assert rows.keys() == {"José", "Zoë", "\U0001d49c" * 60}
+
+
+def test_archives_of_macos_and_windows_are_read(table, tmp_path):
+    with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
+        archive.writestr("Zoe/02_dqn.ipynb", GOOD)
+        archive.writestr("Bob\\02_dqn.ipynb", BAD)
+    data = (tmp_path / "in.zip").read_bytes().replace(b"Zoe", "Zö".encode())
+    (tmp_path / "in.zip").write_bytes(data)
+    rows = table(tmp_path / "in.zip")
+    assert {name: row[RATE] for name, row in rows.items()} == {"Zö": "passed", "Bob": "wrong"}
+
+
+def test_a_file_is_measured_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(submissions, "LARGEST", 1000)
+    with zipfile.ZipFile(tmp_path / "in.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ada/02_dqn.ipynb", b" " * 1001)
+    (tmp_path / "in" / "ada").mkdir(parents=True)
+    (tmp_path / "in" / "ada" / "02_dqn.ipynb").write_bytes(b" " * 1001)
+    found = [*submissions.find(tmp_path / "in"), *submissions.find(tmp_path / "in.zip")]
+    monkeypatch.setattr(zipfile.ZipFile, "open", None)
+    monkeypatch.setattr("builtins.open", None)
+    for each in found:
+        with pytest.raises(notebook.UnreadableNotebook, match="MB, more than"):
+            each.data()
+
+
+ODD = {  # what stands in a cell or a file: a sentence's part, or "" where it can be graded
+    "duplicate argument": cell(RATE, "return 1").replace("goal", "returns"),
+    "global parameter": cell(RATE, "global goal\nreturn 1"),
+    "star inside": cell(RATE, "from math import *\nreturn 1"),
+    "yield in a comprehension": cell(RATE, "return [(yield 1) for _ in goal]"),
+    "walrus in a comprehension": cell(RATE, "return [goal := 1 for goal in returns]"),
+    "thousands of terms": cell(RATE, "return 0" + " + 0" * 9000),
+    "half a character": cell(RATE, "return '\ud800'"),
+    "null": cell(RATE, "return '\0'"),
+    "a thousand magics": "%time\n" * 1000 + cell(RATE, "return 1"),
+    "parentheses": cell(RATE, "return " + "(" * 300 + ")" * 300),
+    "minus": cell(RATE, "return " + "-" * 5000 + "1"),
+    "lambdas": cell(RATE, "return " + "lambda: " * 5000 + "1"),
+}
+FILES = {
+    "nested": b'{"cells": ' + b"[" * 100_000,
+    "values": b"[" + b"0," * 3_000_001 + b"0]",
+    "a number": b"3",
+    "cells of another kind": b'{"cells": [3]}',
+    "latin-1": '{"cells": "é"}'.encode("latin-1"),
+    "digits": b'{"cells": [' + b"1" * 5000 + b"]}",
+    "code": hostile.notebook("x = 1\n" * 100_000),
+}
+
+
+def test_what_is_odd_about_one_submission_costs_only_itself(table):
+    files = {name: hostile.notebook(source) for name, source in ODD.items()} | FILES
+    rows = table({f"{name}/02_dqn.ipynb": data for name, data in files.items()} | _others())
+    for name in files:
+        assert rows[name]["problems"] or rows[name][RATE] == "wrong", name
+    assert "more than the 3000000" in rows["values"]["problems"]
+    assert "500000" in rows["code"]["problems"]
+    assert rows["a good one"][RATE] == "passed" and rows["a stub"][RATE] == "not attempted"
+
+
+def test_what_is_odd_but_valid_is_graded(table):
+    nested = json.loads(GOOD)
+    for _ in range(450):
+        nested["metadata"] = {"x": nested["metadata"]}
+    terms = hostile.notebook(cell(RATE, "good = 0" + " + 0" * 400 + "\nreturn 'good'"))
+    files = {"nested": json.dumps(nested).encode(), "terms": terms}
+    files |= {"utf-16": GOOD.decode().encode("utf-16"), "mark": b"\xef\xbb\xbf" + GOOD}
+    rows = table({f"{name}/02_dqn.ipynb": data for name, data in files.items()})
+    assert {row[RATE] for row in rows.values()} == {"passed"}
+
+
+def test_an_error_of_our_own_costs_one_submission_and_is_tried_again(table, monkeypatch):
+    def fails(data, *args, **kwargs):
+        raise OSError("no more \ud800 processes") if data == BAD else RuntimeError
+
+    real = state.grade
+    monkeypatch.setattr(state, "grade", fails)
+    rows = table({"ada/02_dqn.ipynb": BAD})
+    assert "It was not graded: OSError" in rows["ada"]["problems"]
+    monkeypatch.setattr(state, "grade", real)
+    assert table({"ada/02_dqn.ipynb": BAD})["ada"][RATE] == "wrong"
+
+
+def _others():
+    return {"a good one/02_dqn.ipynb": GOOD, "a stub/02_dqn.ipynb": STUB}
+
+
+def _mutated(draw: random.Random, data: bytes) -> bytes:
+    """A notebook with a few bytes, or a few characters of its code, changed, lost or doubled."""
+    text = bytearray(data)
+    if draw.random() < 0.5:  # a valid file with odd code
+        parts = [
+            "(",
+            ")",
+            '"""',
+            "\\",
+            "\n",
+            "%",
+            "!",
+            "?",
+            "%%time\n",
+            "@",
+            "\ud800",
+            "\0",
+            "\U0001d49c",
+            ":",
+        ]
+        code = list(cell(RATE, "return [x for x in returns if x] + [{'a': goal}]"))
+        for _ in range(draw.randint(1, 6)):
+            place = draw.randrange(len(code))
+            code[place : place + draw.randint(0, 3)] = draw.choice([*parts, *code])
+        return hostile.notebook("".join(code))
+    for _ in range(draw.randint(1, 6)):
+        begin = draw.randrange(len(text))
+        piece = text[begin : begin + draw.randint(1, 40)]
+        change = draw.choice(
+            [b"", piece * 2, draw.randbytes(3), b'{"', b"[" * 50, b"null", b"1e999"]
+        )
+        text[begin : begin + len(piece)] = change
+    return bytes(text)
+
+
+SHAPES = [
+    *("{}/02_dqn.ipynb", "{}_4711_815_02_dqn.ipynb", "{}_7_assignsubmission_file/{}.IPYNB"),
+    *("{}.ipynb", "{}/{}.zip", "{}/{}.txt", "{}", "{}/{}/02_dqn-{}.ipynb", "/../{}.ipynb"),
+]
+
+
+def test_500_mutated_notebooks_and_names_leave_the_others_as_they_are(table, tmp_path):
+    draw = random.Random(0)
+    alphabet = "aZ0_-. (),;=ßé\u0301\ud83d\U0001d49c\udcff\n'\"%" + "名"
+    archive = tmp_path / "in.zip"
+    with zipfile.ZipFile(archive, "w") as zipped:
+        for path, data in _others().items():
+            zipped.writestr(path, data)
+        for number in range(500):
+            folder = "".join(draw.choices(alphabet, k=draw.randint(1, 12)))
+            name = draw.choice(SHAPES).replace("{}", folder)
+            member = zipfile.ZipInfo(f"{number}{name}".encode(errors="replace").decode())
+            zipped.writestr(member, _mutated(draw, GOOD))
+    roster = tmp_path / "roster.csv"
+    roster.write_text("Name;Points\na good one;\n" + "\n".join(alphabet[:9]), "utf-8")
+    options = ("--roster", str(roster), "--match", "Name", "--column", "Points")
+    rows = table(archive, *options)
+    assert len(rows) > 300
+    assert rows["a good one"][RATE] == "passed" and rows["a stub"][RATE] == "not attempted"
+    assert rows["a good one"]["problems"] == rows["a stub"]["problems"] == ""
+    filled = (tmp_path / "out" / "filled_roster.csv").read_text("utf-8")
+    assert filled.startswith("Name;Points\na good one;") and "one;\n" not in filled
