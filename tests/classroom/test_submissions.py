@@ -177,7 +177,7 @@ def test_a_file_is_measured_before_it_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(zipfile.ZipFile, "open", None)
     monkeypatch.setattr("builtins.open", None)
     for each in found:
-        with pytest.raises(notebook.UnreadableNotebook, match="MB, more than"):
+        with pytest.raises(notebook.UnreadableNotebook, match="larger than 50 MB"):
             each.data()
 
 
