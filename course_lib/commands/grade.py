@@ -25,7 +25,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.error = complaint("python -m course_lib grade SUBMISSIONS --out DIR, or --help")
     parser.add_argument("submissions", type=Path, help="a folder, or a zip file")
     parser.add_argument("--out", type=Path, required=True, help="where the reports go")
-    parser.add_argument("--seed", type=int, default=0, help="of the hidden cases (default 0)")
+    parser.add_argument("--seed", type=int, help="of the hidden cases (drawn once, then kept)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once")
     parser.add_argument("--trusted", action="store_true", help="go on without confinement")
     table = parser.add_argument_group("fill in a learning system's own table")
@@ -43,7 +43,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if options.out.exists() and not options.out.is_dir():
         raise SetupError(f"{options.out} is a file; --out names a folder.")
     for name, least in (("seed", 0), ("jobs", 1)):
-        if (value := getattr(options, name)) < least:
+        if (value := getattr(options, name)) is not None and value < least:
             raise SetupError(f"--{name} must be at least {least}, got {value}.")
     if not 0 < options.points < float("inf"):  # nor may it be nan
         raise SetupError(f"--points must be a number above 0, such as 100, got {options.points}.")
@@ -65,9 +65,12 @@ def main(argv: Sequence[str]) -> int:
         return complain(str(error))
     if not found:
         return complain(f"There is no notebook in {options.submissions}.")
+    if problem := sandbox.fault(confined=confined):
+        return complain(problem)
     folder = options.out / "state"
     folder.mkdir(parents=True, exist_ok=True)
-    grading = state.grade_all(found, folder, options.seed, options.jobs, confined=confined)
+    secret = state.seed(folder, options.seed)
+    grading = state.grade_all(found, folder, secret, options.jobs, confined=confined)
     stopped = _interrupted(grading, len(found))
     students = state.students(found, folder)
     reports.write(students, options.out)

@@ -98,7 +98,70 @@ def hostile(outside: Path, others: Path) -> dict[str, bytes]:
                 pass
     """
     connect = "import socket\nsocket.create_connection(('127.0.0.1', 22), 2)\nreturn 0.0"
+    expected = """
+        import gc, sys
+        found = [o for o in gc.get_objects() if type(o).__name__ in ("Case", "Exercise", "dict")]
+        for each in found:
+            value = each.get("expected") if type(each) is dict else getattr(each, "expected", None)
+            if isinstance(value, float):
+                return value
+        frame = sys._getframe()
+        while frame:
+            for value in frame.f_locals.values():
+                if type(value).__name__ == "Case" and value.expected is not None:
+                    return value.expected
+            frame = frame.f_back
+        return 0.0
+    """
+    lingers = """
+        import os, time
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                line = b'[{"value": ["float", "1.0"]}]'
+                for _ in range(2000):
+                    for number in range(3, 64):
+                        try:
+                            os.write(number, b"answer " + line + b"\\nend \\n" + line + b"\\n")
+                        except OSError:
+                            pass
+                    time.sleep(0.01)
+            os._exit(0)
+        return 0.0
+    """
+    kills = """
+        import os, signal
+        for target in (os.getppid(), -1, 1):
+            try:
+                os.kill(target, signal.SIGKILL)
+            except OSError:
+                pass
+        return 0.0
+    """
+    one_value = """
+        import dataclasses
+        import course_lib.classroom.answer as a
+        from course_lib.classroom.grade import codec
+        dumps = codec.dumps
+        codec.dumps = lambda rows: dumps([dataclasses.replace(r, value=1.0) for r in rows])
+        return 0.0
+    """
+    memory_of_the_parent = """
+        import os
+        try:
+            open(f"/proc/{os.getppid()}/mem", "r+b").write(b"x")
+        except OSError:
+            pass
+        for number in os.listdir(f"/proc/{os.getppid()}/fd"):
+            os.write(os.open(f"/proc/{os.getppid()}/fd/{number}", os.O_WRONLY), b"done\\n")
+        return 1.0
+    """
     return {
+        "reads what is expected": attack(expected),
+        "a child that outlives it": attack(lingers),
+        "kills whatever it can": attack(kills),
+        "patches the way out": attack(one_value),
+        "reaches for the worker": attack(memory_of_the_parent),
         "endless loop": attack("while True:\n    pass"),
         "endless loop that swallows": attack(swallows),
         "endless call into C": attack("import time\ntime.sleep(10**6)"),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
@@ -17,7 +19,16 @@ import pytest
 import torch
 
 from course_lib.classroom.answer import Answer
-from course_lib.classroom.grade import codec, notebook, reports, sandbox, submissions
+from course_lib.classroom.check import Case
+from course_lib.classroom.grade import (
+    codec,
+    notebook,
+    reports,
+    sandbox,
+    state,
+    submission,
+    submissions,
+)
 from course_lib.classroom.grade.submission import Grade, grade, hidden_seeds
 from course_lib.commands import grade as command
 from course_lib.commands.bootstrap import SetupError
@@ -26,7 +37,7 @@ from tests.classroom.hostile import DISCOUNT, RATE, RIGHT, cell
 
 ROOT = Path(__file__).parents[2]
 SEEDS = (0, *hidden_seeds(0))
-LIMITS = sandbox.Limits(start=120, answer=8)
+LIMITS = sandbox.Limits(start=120, exercise=12)
 confined = pytest.mark.skipif(not sandbox.available(), reason="needs bubblewrap")
 
 
@@ -166,6 +177,40 @@ def test_hostile_submissions_are_contained(tmp_path):
     assert {name: rows[name][DISCOUNT] for name in alone} == dict.fromkeys(alone, "passed")
     assert list(outside.iterdir()) == []
     assert _processes() <= before
+
+
+def test_the_worker_is_told_arguments_and_nothing_to_compare_them_with():
+    cases = [Case("a", (1.25,), 7.125)] * 2
+    task = submission._task(notebook.Found(RATE, "program", "f"), [cases])
+    told = b"".join(base64.b64decode(each) for each in task["cases"])
+    assert struct.pack(">d", 1.25) in told
+    assert struct.pack(">d", 7.125) not in told
+    assert not task.keys() & {"seed", "seeds", "expected"}
+
+
+def test_the_seed_is_drawn_once_and_kept_beside_the_grades(tmp_path):
+    drawn = state.seed(tmp_path, None)
+    assert state.seed(tmp_path, None) == drawn
+    assert state.seed(tmp_path, 2026) == 2026 == state.seed(tmp_path, None)
+    other = tmp_path / "other"
+    other.mkdir()
+    assert state.seed(other, None) != drawn
+
+
+@confined
+def test_a_trial_comes_before_grading(monkeypatch, tmp_path):
+    assert sandbox.fault(confined=True) is None
+    monkeypatch.setattr(sandbox, "ROOT", tmp_path)
+    assert "another copy" in sandbox.fault(confined=False)
+
+
+@confined
+def test_half_an_answer_is_untouched_a_leftover_above_a_right_one_does_no_harm():
+    half = "share = ...  # your code here\nreturn share"
+    above = "...  # your code here\n" + hostile.RIGHT[DISCOUNT]
+    found = graded(hostile.notebook(cell(RATE, half), cell(DISCOUNT, above)))
+    assert found[RATE].status == "not attempted"
+    assert found[DISCOUNT].status == "passed"
 
 
 # --- folders, files, reports ----------------------------------------------------------------------

@@ -29,7 +29,6 @@ from course_lib.classroom.exercise import where_lessons_are
 ROOT = Path(__file__).resolve().parents[3]
 MEMORY = 2_500_000_000  # bytes of all processes of one submission together
 SCRATCH = 64_000_000  # bytes of files
-ANSWERS = 64_000_000  # bytes of answers
 NOBODY = 61_000  # user numbers from here on, one for each slot, so that slots share no limit
 PROCESSES = 48
 
@@ -43,7 +42,15 @@ class Limits:
     """Seconds that a process may take."""
 
     start: float = 120.0  # until it has imported everything; on a busy machine that takes a while
-    answer: float = 15.0  # between two answers; each check has 5 s of its own
+    exercise: float = 45.0  # for all cases of one exercise; each check has 5 s of its own
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came back for one exercise."""
+
+    lines: tuple[bytes, ...]  # one for each list of cases
+    problem: str = ""  # why there are fewer, as a sentence
 
 
 def available() -> bool:
@@ -54,10 +61,20 @@ def available() -> bool:
     return subprocess.run(trial, capture_output=True, check=False).returncode == 0
 
 
+def fault(*, confined: bool) -> str | None:
+    """Why no submission could be run here, as a sentence: a trial, before grading begins."""
+    try:
+        for _ in answers([], 0, confined=confined):
+            pass
+        return None
+    except (Ended, OSError) as ended:
+        return f"The grader's own process does not work on this machine. {ended}"
+
+
 def answers(
     tasks: Sequence[dict], slot: int, *, confined: bool = True, limits: Limits | None = None
-) -> Iterator[bytes]:
-    """Run tasks for `worker` and yield one line per exercise and seed; raises `Ended`."""
+) -> Iterator[Sent]:
+    """Run tasks for `worker` and yield what came back for each; raises `Ended`."""
     limits = limits or Limits()
     read_end, write_end = os.pipe()
     as_root = os.geteuid() == 0 and confined
@@ -67,6 +84,8 @@ def answers(
         "pipe": write_end,
         "uid": NOBODY + slot if as_root else None,
         "processes": PROCESSES if as_root else PROCESSES + _own_processes(),
+        "seconds": limits.exercise,
+        "confined": confined,
     }
     command = [sys.executable, "-I", "-m", "course_lib.classroom.grade.worker"]
     child = subprocess.Popen(
@@ -84,41 +103,55 @@ def answers(
         with contextlib.suppress(BrokenPipeError):
             child.stdin.write(json.dumps(job).encode())
             child.stdin.close()
-        yield from _lines(read_end, child, limits)
+        yield from _sent(_lines(read_end, child, limits))
     finally:
         os.close(read_end)
         _end(child)
 
 
+def _sent(lines: Iterator[bytes]) -> Iterator[Sent]:
+    """What `worker` reports, by exercise."""
+    collected: list[bytes] = []
+    for line in lines:
+        kind, _, text = line.partition(b" ")
+        if kind == b"ready":
+            where = Path(os.fsdecode(text)).resolve().parent
+            if where != ROOT / "course_lib":
+                raise Ended(
+                    f"{sys.executable} runs the library of another copy of the course, {where}: "
+                    f"set up this one, with `python -m course_lib doctor` in {ROOT}."
+                )
+        elif kind == b"answer":
+            collected.append(text)
+        elif kind == b"end":
+            yield Sent(tuple(collected), text.decode(errors="replace"))
+            collected = []
+
+
 def _lines(read_end: int, child: subprocess.Popen, limits: Limits) -> Iterator[bytes]:
     """Lines from the pipe until "done"."""
-    rest, taken, ready = b"", 0, False
-    deadline = time.monotonic() + limits.start
+    rest, allowed = b"", limits.start
+    deadline = time.monotonic() + allowed
     with selectors.DefaultSelector() as selector:
         selector.register(read_end, selectors.EVENT_READ)
         while True:
             if time.monotonic() > deadline:
-                seconds = limits.answer if ready else limits.start
-                raise Ended(f"It did not return within {seconds:g} s and was stopped.")
+                raise Ended(f"It did not answer within {allowed:g} s and was stopped.")
             if _memory(child.pid) > MEMORY:
                 raise Ended(f"It took more than {MEMORY / 1e9:.1f} GB of memory and was stopped.")
             if not selector.select(timeout=0.1):
                 continue
             chunk = os.read(read_end, 1 << 20)
-            taken += len(chunk)
             if not chunk:
                 raise Ended("Its process ended by itself: it left, or took too much memory.")
-            if taken > ANSWERS:
-                raise Ended(f"It returned more than {ANSWERS // 1_000_000} MB and was stopped.")
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
-                deadline = time.monotonic() + limits.answer
                 if line == b"done":
                     return
-                if line == b"ready":
-                    ready = True
-                else:
-                    yield line
+                if line.startswith((b"ready", b"end")):
+                    allowed = limits.exercise + 15  # the worker stops an exercise by itself
+                    deadline = time.monotonic() + allowed
+                yield line
 
 
 def _end(child: subprocess.Popen) -> None:
@@ -189,7 +222,9 @@ def _bubblewrap() -> list[str]:
     folders = [w for path in sorted(parents) for w in ("--perms", "0755", "--dir", str(path))]
     # Root needs no user namespace, and could not become somebody else inside one.
     spaces = ("ipc", "pid", "net", "uts", "cgroup-try", *(("user",) if os.geteuid() else ()))
-    become = ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")
+    # The worker starts each exercise as a nobody, and has to be able to end it.
+    rights = ("CAP_SETUID", "CAP_SETGID", "CAP_KILL")
+    become = [word for right in rights for word in ("--cap-add", right)]
     return [
         *("bwrap", "--die-with-parent", "--new-session"),
         *(f"--unshare-{space}" for space in spaces),

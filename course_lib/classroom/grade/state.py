@@ -10,6 +10,7 @@ import functools
 import hashlib
 import json
 import queue
+import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,16 @@ from course_lib.classroom.grade.submission import (
     hidden_seeds,
 )
 from course_lib.classroom.grade.submissions import Submission
+
+
+def seed(folder: Path, given: int | None) -> int:
+    """The seed of the hidden cases: the one given, else the one kept in ``folder``, else drawn."""
+    file = folder / "seed"
+    if given is None and file.exists():
+        return int(file.read_text(encoding="utf-8"))
+    drawn = secrets.randbelow(2**32) if given is None else given
+    file.write_text(f"{drawn}\n", encoding="utf-8")
+    return drawn
 
 
 def grade_all(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import base64
+import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from course_lib.classroom.check import Verdict, judge
+from course_lib.classroom.check import Case, Verdict, judge
 from course_lib.classroom.exercise import exercises_of, find
 from course_lib.classroom.grade import codec, notebook, sandbox
 
@@ -80,45 +82,56 @@ def _run(
     confined: bool,
     limits: sandbox.Limits | None,
 ) -> dict[str, Grade]:
-    """Run exercises in one process; where one ends it, go on after it in another."""
+    """Run exercises; where their process ends too early, go on after it in another."""
     grades: dict[str, Grade] = {}
     while waiting:
-        tasks = [
-            {"name": w.name, "program": w.program, "function": w.function, "seeds": list(seeds)}
-            for w in waiting
-        ]
-        lines = sandbox.answers(tasks, slot, confined=confined, limits=limits)
+        cases = {each.name: _cases(each.name, seeds) for each in waiting}
+        tasks = [_task(each, cases[each.name]) for each in waiting]
+        sent = sandbox.answers(tasks, slot, confined=confined, limits=limits)
         for each in waiting:
             try:
-                grades[each.name] = _judge(each.name, lines, seeds)
-            except sandbox.Ended as ended:
-                grades[each.name] = Grade(each.name, ERROR, note=str(ended))
+                grades[each.name] = _judge(each.name, cases[each.name], next(sent))
+            except (sandbox.Ended, StopIteration) as ended:
+                sentence = str(ended) or "Its process ended too early."
+                grades[each.name] = Grade(each.name, ERROR, note=sentence)
                 break
-            except Exception:  # judging what a stranger sent costs this answer only
-                grades[each.name] = Grade(each.name, ERROR, note="Its answers were garbled.")
-                break
-        lines.close()
+        sent.close()
         waiting = [each for each in waiting if each.name not in grades]
     return grades
 
 
-def _judge(name: str, lines: Iterator[bytes], seeds: Sequence[int]) -> Grade:
+def _cases(name: str, seeds: Sequence[int]) -> list[list[Case]]:
+    return [find(name).cases(np.random.default_rng(seed)) for seed in seeds]
+
+
+def _task(found: notebook.Found, cases: list[list[Case]]) -> dict:
+    """What the worker is told: the program and the arguments of the cases, nothing to compare."""
+    arguments = [[case.args for case in each] for each in cases]
+    return {
+        "name": found.name,
+        "program": found.program,
+        "function": found.function,
+        "cases": [base64.b64encode(pickle.dumps(each)).decode() for each in arguments],
+        "differentiated": find(found.name).differentiated_places,
+    }
+
+
+def _judge(name: str, cases: list[list[Case]], sent: sandbox.Sent) -> Grade:
     """The first wrong verdict over all seeds, else the last."""
-    exercise, worst = find(name), None
-    for seed in seeds:
-        line = next(lines, None)
-        if line is None:
-            raise ValueError("fewer answers than asked for")
-        answers = codec.loads(line)
-        cases = exercise.cases(np.random.default_rng(seed))
-        if not 1 <= len(answers) <= len(cases) + 1:
-            raise ValueError("another number of answers than cases")
-        verdict = judge(exercise, cases, answers)
-        if worst is None or worst.status == "right":
-            worst = verdict
-        if answers[-1].out_of_time:
-            break
-    return _grade(name, worst)
+    verdict = None
+    for line, asked in zip(sent.lines, cases, strict=False):
+        try:
+            answers = codec.loads(line)
+            if not 1 <= len(answers) <= len(asked) + 1:
+                raise ValueError("another number of answers than cases")
+            verdict = judge(find(name), asked, answers)
+        except Exception:  # whatever a stranger's process has written
+            return Grade(name, ERROR, note="Its answers were garbled.")
+        if verdict.status != "right":
+            return _grade(name, verdict)
+    if verdict is None or len(sent.lines) < len(cases):
+        return Grade(name, ERROR, note=sent.problem or "It sent fewer answers than cases.")
+    return _grade(name, verdict)
 
 
 def _grade(name: str, verdict: Verdict) -> Grade:

@@ -1,54 +1,118 @@
-"""Inside the confined process: give up rights, run a student's functions, send back their values.
+"""Inside the confined process: for each exercise a child without rights runs the student's code.
 
-Started by `sandbox`. The job comes in on standard input, answers leave on a pipe of their own, one
-line for each exercise and seed, so that what a student prints cannot get between them.
+Started by `sandbox`. The job comes in on standard input. This process runs nothing of a student's:
+it imports the library, starts a child for one exercise after the other, and hands on the lines that
+the child sends, until it has sent them all, has ended, or its time is over. Whatever is left of it
+is killed before the next begins. A child knows the arguments of its cases, and nothing of what is
+expected: no result, no seed.
 """
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import ctypes
 import importlib
 import json
 import linecache
 import os
+import pickle
 import resource
+import select
+import signal
 import sys
+import time
 from collections.abc import Callable
 
 LIMITS = {"DATA": 2_000_000_000, "FSIZE": 50_000_000, "CORE": 0, "NOFILE": 256}
+ANSWERS = 64_000_000  # bytes of one exercise
+_NOT_DUMPABLE = 4, 0  # prctl(2): no process of the same user may read or change this one
 
 
 def main() -> None:
     """Run the job."""
     job = json.load(sys.stdin)
-    give_up_rights(job["uid"], job["processes"])
-    pipe = os.fdopen(job["pipe"], "wb", buffering=0)
+    report = os.fdopen(job["pipe"], "wb", buffering=0)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(*_NOT_DUMPABLE)
 
-    import numpy as np
     import torch
 
-    importlib.import_module(job["lessons"])
-
-    from course_lib.classroom.answer import answer
+    import course_lib.classroom.answer
+    import course_lib.classroom.grade.codec
     from course_lib.classroom.exercise import find
-    from course_lib.classroom.grade import codec
 
     torch.set_num_threads(1)
-    pipe.write(b"ready\n")
+    importlib.import_module(job["lessons"])
     for task in job["tasks"]:
-        exercise = find(task["name"])
-        try:
-            function = load(task["program"], task["function"], task["name"])
-        except BaseException as error:  # SystemExit, too: only this exercise is lost
-            for _ in task["seeds"]:
-                pipe.write(codec.dumps([codec.failed(error)]))
-            continue
-        for seed in task["seeds"]:
-            cases = exercise.cases(np.random.default_rng(seed))
-            answers = answer(function, cases, exercise.differentiated_places)
-            pipe.write(codec.dumps(answers))
-            if answers[-1].out_of_time:  # it would take as long with every other seed
-                break
-    pipe.write(b"done\n")
+        find(task["name"])
+    report.write(b"ready " + os.fsencode(course_lib.__file__) + b"\n")
+    for task in job["tasks"]:
+        problem = run(task, job, report)
+        report.write(b"end " + problem.encode() + b"\n")
+    report.write(b"done\n")
+
+
+def run(task: dict, job: dict, report) -> str:
+    """Hand on the answers of one exercise; returns why they ended early, as a sentence, or ""."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        os.close(read_end)
+        report.close()
+        answer_all(task, job, write_end)
+        os._exit(0)
+    os.close(write_end)
+    deadline, rest, taken, missing = time.monotonic() + job["seconds"], b"", 0, len(task["cases"])
+    problem = ""
+    while missing and not problem:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([read_end], [], [], left)[0]:
+            problem = f"It did not return within {job['seconds']:g} s and was stopped."
+            break
+        chunk = os.read(read_end, 1 << 20)
+        taken += len(chunk)
+        if not chunk:
+            problem = "Its process ended by itself: it left, or took too much memory."
+        elif taken > ANSWERS:
+            problem = f"It returned more than {ANSWERS // 1_000_000} MB and was stopped."
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines[:missing]:
+            report.write(b"answer " + line + b"\n")
+            missing -= 1
+    os.close(read_end)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, signal.SIGKILL)
+    if job[
+        "confined"
+    ]:  # in here all other processes are the child's, whatever they call themselves
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(-1, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return problem
+
+
+def answer_all(task: dict, job: dict, pipe: int) -> None:
+    """In the child: give up rights, run the student's function, send one line for each list."""
+    from course_lib.classroom.answer import Case, answer
+    from course_lib.classroom.grade import codec
+
+    cases = [
+        [Case("", args, None) for args in pickle.loads(base64.b64decode(each))]
+        for each in task["cases"]
+    ]
+    give_up_rights(job["uid"], job["processes"])
+    stream = os.fdopen(pipe, "wb", buffering=0)
+    try:
+        function = load(task["program"], task["function"], task["name"])
+    except BaseException as error:  # SystemExit, too
+        stream.write(codec.dumps([codec.failed(error)]) * len(cases))
+        return
+    for each in cases:
+        stream.write(codec.dumps(answer(function, each, task["differentiated"])))
 
 
 def give_up_rights(uid: int | None, processes: int) -> None:

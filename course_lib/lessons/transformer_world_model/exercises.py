@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -175,14 +175,19 @@ def _frames(*rows: str) -> Tensor:
     return bits(*rows)[:, None, None].to(torch.uint8)
 
 
-def _futures(pictures: Tensor) -> Callable[[Tensor], Tensor]:
+@dataclass(frozen=True)
+class _Futures:
     """A decoder: token v becomes the v-th picture, as logits. Surer of balls than of their lack."""
-    return lambda tokens: 7 * pictures[tokens].float() - 1
+
+    pictures: Tensor
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        return 7 * self.pictures[tokens].float() - 1
 
 
 def _sample_cases(rng: np.random.Generator) -> list[Case]:
     logs, unequal = np.log([[0.4, 0.35, 0.25]] * 4), np.log([[0.2, 0.5, 0.3]] * 2)
-    ball = _futures(_frames("x..", ".x.", "..x"))
+    ball = _Futures(_frames("x..", ".x.", "..x"))
     batch, kinds, heat = 8, 5, float(rng.uniform(1.5, 3.0))
     logits = rng.normal(size=(batch, kinds)) * 2
     pictures = rng.random((kinds, 2, 3, 3)) < 0.4
@@ -197,7 +202,7 @@ def _sample_cases(rng: np.random.Generator) -> list[Case]:
             if left < 0:
                 expected[b] = pictures[v]
                 break
-    drawn = (logits, _futures(torch.tensor(pictures)), draws, heat)
+    drawn = (logits, _Futures(torch.tensor(pictures)), draws, heat)
     return [
         case(
             "a ball that goes left, stays or goes right",
