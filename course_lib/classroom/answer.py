@@ -112,7 +112,7 @@ def gradients(function: Callable, case: Case, differentiated: Sequence[int], num
     generator = torch.Generator().manual_seed(number)
     args, moved = list(copy.deepcopy(case.args)), []
     for place in differentiated:
-        noise = torch.randn(args[place].shape, generator=generator)
+        noise = torch.randn(args[place].shape, generator=generator, dtype=torch.float32)
         moved.append((args[place] + 1e-3 * noise.to(args[place].dtype)).requires_grad_())
         args[place] = moved[-1].clone()  # may be changed in place, as an activation may
     with torch.enable_grad():
@@ -121,7 +121,8 @@ def gradients(function: Callable, case: Case, differentiated: Sequence[int], num
     flowing = [x for x in outputs if isinstance(x, torch.Tensor) and x.requires_grad]
     if not flowing:
         return tuple(torch.zeros_like(x) for x in moved)
-    total = sum((x * torch.randn(x.shape, generator=generator)).sum() for x in flowing)
+    weights = [torch.randn(x.shape, generator=generator, dtype=torch.float32) for x in flowing]
+    total = sum((x * w).sum() for x, w in zip(flowing, weights, strict=True))
     found = torch.autograd.grad(total, moved, allow_unused=True)
     return tuple(torch.zeros_like(x) if g is None else g for x, g in zip(moved, found, strict=True))
 
@@ -138,7 +139,9 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, str):
         return value if len(value) < 100_000 else Opaque("text of more than 100,000 characters")
     if torch is not None and isinstance(value, torch.Tensor):
-        if value.layout != torch.strided or value.is_meta or value.is_complex():
+        odd = value.is_meta or value.is_complex() or value.is_quantized or value.is_nested
+        small = value.is_floating_point() and value.itemsize < 2
+        if value.layout != torch.strided or odd or small:
             return Opaque(f"tensor of the kind {value.dtype}, {value.layout}, {value.device}")
         return value.detach().cpu().clone()
     if isinstance(value, np.ndarray | np.generic):

@@ -111,6 +111,8 @@ def judge(exercise: Exercise, cases: list[Case], answers: list[Answer]) -> Verdi
 
 
 def _judge(exercise: Exercise, cases: list[Case], answers: list[Answer]) -> Verdict:
+    if len(answers) < len(cases) and answers[-1].error is None:
+        raise ValueError(f"{len(answers)} answers to {len(cases)} cases")
     for case, given in zip(cases, answers, strict=False):
         if given.error is not None:
             return Verdict("wrong", given.error, case=_picture(exercise, case))

@@ -33,7 +33,11 @@ def is_placeholder(definition: ast.FunctionDef) -> bool:
 
 def has_placeholder(definition: ast.FunctionDef) -> bool:
     """`is_unfinished` for a function's syntax tree."""
-    return any(_stands_for_code(node) for node in ast.walk(definition))
+    alone = {id(node) for node in definition.body if isinstance(node, ast.Expr)}
+    return any(
+        _stands_for_code(node) and (not isinstance(node, ast.Expr) or id(node) in alone)
+        for node in ast.walk(definition)
+    )
 
 
 def _definition(function: Callable) -> ast.FunctionDef | None:

@@ -156,7 +156,19 @@ def hostile(outside: Path, others: Path) -> dict[str, bytes]:
             os.write(os.open(f"/proc/{os.getppid()}/fd/{number}", os.O_WRONLY), b"done\\n")
         return 1.0
     """
+    fewer = (
+        "import course_lib.classroom.grade.codec as codec\n"
+        "real = codec.dumps\n"
+        "codec.dumps = lambda rows: real(rows[:1])\n"
+    )
+    odd_error = (
+        "import course_lib.classroom.grade.codec as codec\n"
+        'line = b\'[{"value": ["none"], "gradients": ["none"], "error": ["x"]}]\\n\'\n'
+        "codec.dumps = lambda rows: line\n"
+    )
     return {
+        "answers one case only": attack("codec\nreturn 1.0", before=fewer),
+        "an error that is no text": attack("codec\nreturn 1.0", before=odd_error),
         "reads what is expected": attack(expected),
         "a child that outlives it": attack(lingers),
         "kills whatever it can": attack(kills),

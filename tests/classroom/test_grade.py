@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+import json
 import os
 import signal
 import struct
@@ -18,8 +19,9 @@ import numpy as np
 import pytest
 import torch
 
-from course_lib.classroom.answer import Answer
+from course_lib.classroom.answer import Answer, answer as ask_all
 from course_lib.classroom.check import Case
+from course_lib.classroom.exercise import find
 from course_lib.classroom.grade import (
     codec,
     notebook,
@@ -186,6 +188,48 @@ def test_the_worker_is_told_arguments_and_nothing_to_compare_them_with():
     assert struct.pack(">d", 1.25) in told
     assert struct.pack(">d", 7.125) not in told
     assert not task.keys() & {"seed", "seeds", "expected"}
+
+
+def test_fewer_answers_than_cases_are_no_answer():
+    asked = find(RATE).cases(np.random.default_rng(0))
+    answers = ask_all(find(RATE).reference, asked)
+    whole, part = (sandbox.Sent((codec.dumps(rows),)) for rows in (answers, answers[:1]))
+    assert submission._judge(RATE, [asked], whole).status == "passed"
+    assert submission._judge(RATE, [asked], part).status == "error"
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"error": ["x"]},
+        {"error": "x" * 10_000},
+        {"gradient_error": 1.5},
+        {"fits": "yes"},
+        {"out_of_time": None},
+        {"changed_inputs": []},
+        {"gradients": ["float", "1.0"]},
+    ],
+    ids=str,
+)
+def test_parts_of_another_kind_are_no_answer(part):
+    row = {"value": ["none"], "gradients": ["tuple", []]}
+    assert codec.loads(json.dumps([row]).encode())
+    with pytest.raises(ValueError, match="not a list of answers"):
+        codec.loads(json.dumps([row | part]).encode())
+
+
+def test_a_process_that_never_starts_is_not_the_students_fault(monkeypatch, tmp_path):
+    monkeypatch.setattr(sandbox.sys, "executable", "/bin/false")
+    assert "does not work" in sandbox.fault(confined=False)
+    with pytest.raises(sandbox.NotStarted):
+        grade(hostile.good(), SEEDS, confined=False, limits=LIMITS)
+
+
+@pytest.mark.parametrize("text", ["\n" * 300_000, "x" * 300_000 + " ?", ">>> %ls\n" * 20_000])
+def test_no_text_keeps_the_reader_busy(text):
+    """These took minutes to hours: time grew with the square of a line, or of its blank lines."""
+    found = notebook.read(hostile.notebook(text, cell(RATE, RIGHT[RATE])))
+    assert found[RATE].program
 
 
 def test_the_seed_is_drawn_once_and_kept_beside_the_grades(tmp_path):

@@ -35,10 +35,22 @@ def loads(line: bytes) -> list[Answer]:
         rows = json.loads(line)
         if not isinstance(rows, list) or not rows:
             raise ValueError("no list")
-        unpacked = [{part: unpack(row[part]) for part in ("value", "gradients")} for row in rows]
-        return [Answer(**(row | parts)) for row, parts in zip(rows, unpacked, strict=True)]
+        return [_answer(row) for row in rows]
     except (KeyError, TypeError, ValueError, RecursionError, AttributeError) as error:
         raise ValueError(f"not a list of answers: {error}") from error
+
+
+def _answer(row: dict) -> Answer:
+    """An answer whose parts are of the kinds that they should be, none of them long."""
+    answer = Answer(**(row | {part: unpack(row[part]) for part in ("value", "gradients")}))
+    texts, flags = (answer.error, answer.gradient_error), (answer.changed_inputs, answer.fits)
+    if not all(text is None or (isinstance(text, str) and len(text) <= 2000) for text in texts):
+        raise ValueError("an error that is no sentence")
+    if not all(isinstance(flag, bool) for flag in (*flags, answer.out_of_time)):
+        raise ValueError("a flag that is neither true nor false")
+    if not isinstance(answer.gradients, tuple):
+        raise ValueError("gradients that are no tuple")
+    return answer
 
 
 def pack(value: Any, depth: int = 0) -> list:

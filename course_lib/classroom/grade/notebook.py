@@ -23,6 +23,7 @@ from course_lib.classroom.grade.source import exercise_name, python
 LARGEST = 50_000_000  # bytes; a notebook with its figures has a few million
 VALUES = 3_000_000  # lists, objects and commas in it; each takes memory
 CODE = 500_000  # characters in its code cells; a lesson has 30 thousand
+MOST = 100  # exercises; a lesson has five
 DECORATOR = re.compile(r"@exercise\(\s*[\"']([\w.]+)[\"']")
 
 
@@ -62,6 +63,10 @@ def read(data: bytes) -> dict[str, Found]:
         for node in outside_functions(statement.node)
         if (name := exercise_name(node, names))
     }
+    if len(last) > MOST:
+        raise UnreadableNotebook(
+            f"It holds {len(last)} functions under @exercise, more than the {MOST} that are read."
+        )
     givers = givers_of(statements)
     for name, (place, node) in last.items():
         text = program(place, statements, givers)

@@ -37,6 +37,10 @@ class Ended(Exception):
     """The process ended before its job did; the message is a sentence."""
 
 
+class NotStarted(Exception):
+    """The process ended before any student's code ran: a fault of the machine, not of the work."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Seconds that a process may take."""
@@ -67,7 +71,7 @@ def fault(*, confined: bool) -> str | None:
         for _ in answers([], 0, confined=confined):
             pass
         return None
-    except (Ended, OSError) as ended:
+    except (Ended, NotStarted, OSError) as ended:
         return f"The grader's own process does not work on this machine. {ended}"
 
 
@@ -117,7 +121,7 @@ def _sent(lines: Iterator[bytes]) -> Iterator[Sent]:
         if kind == b"ready":
             where = Path(os.fsdecode(text)).resolve().parent
             if where != ROOT / "course_lib":
-                raise Ended(
+                raise NotStarted(
                     f"{sys.executable} runs the library of another copy of the course, {where}: "
                     f"set up this one, with `python -m course_lib doctor` in {ROOT}."
                 )
@@ -130,26 +134,26 @@ def _sent(lines: Iterator[bytes]) -> Iterator[Sent]:
 
 def _lines(read_end: int, child: subprocess.Popen, limits: Limits) -> Iterator[bytes]:
     """Lines from the pipe until "done"."""
-    rest, allowed = b"", limits.start
+    rest, allowed, end = b"", limits.start, NotStarted
     deadline = time.monotonic() + allowed
     with selectors.DefaultSelector() as selector:
         selector.register(read_end, selectors.EVENT_READ)
         while True:
-            if time.monotonic() > deadline:
-                raise Ended(f"It did not answer within {allowed:g} s and was stopped.")
             if _memory(child.pid) > MEMORY:
-                raise Ended(f"It took more than {MEMORY / 1e9:.1f} GB of memory and was stopped.")
-            if not selector.select(timeout=0.1):
+                raise end(f"It took more than {MEMORY / 1e9:.1f} GB of memory and was stopped.")
+            if not selector.select(timeout=0.1):  # what is there is read, however late it is
+                if time.monotonic() > deadline:
+                    raise end(f"It did not answer within {allowed:g} s and was stopped.")
                 continue
             chunk = os.read(read_end, 1 << 20)
             if not chunk:
-                raise Ended("Its process ended by itself: it left, or took too much memory.")
+                raise end("Its process ended by itself: it left, or took too much memory.")
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 if line == b"done":
                     return
                 if line.startswith((b"ready", b"end")):
-                    allowed = limits.exercise + 15  # the worker stops an exercise by itself
+                    end, allowed = Ended, limits.exercise + 15  # the worker stops it before
                     deadline = time.monotonic() + allowed
                 yield line
 

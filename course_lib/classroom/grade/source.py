@@ -11,12 +11,15 @@ from IPython.core.inputtransformer2 import TransformerManager
 
 AROUND_CODE = {"capture", "prun", "time", "timeit"}  # magics whose text is Python
 ON_A_LINE = {"prun", "time"}  # those that bind names in the notebook
-MAGIC = re.compile(r"^\s*[%!?,;/]|\?\s*$|=\s*[%!]", re.MULTILINE)
+MAGIC = re.compile(r"^[ \t]*(?:>>>|In \[\d+\]:)?[ \t]*[%!?,;/]|\?[ \t]*$|=[ \t]*[%!]", re.MULTILINE)
+LONGEST = 5_000  # characters of a line: IPython's own patterns take time that grows with its square
 MOST = 2_000_000  # magics times characters of a cell: IPython reads it again for each
 
 
 def python(source: str) -> str:
     """A cell as Python; the code that a magic times or captures stands in the magic's place."""
+    if max(map(len, source.split("\n"))) > LONGEST:
+        raise ValueError(f"a line is longer than {LONGEST} characters")
     if len(MAGIC.findall(source)) * len(source) > MOST:
         raise ValueError("it has more magics than are read; split the cell")
     text = TransformerManager().transform_cell(re.sub(r"\r\n?", "\n", source))

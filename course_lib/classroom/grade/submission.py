@@ -62,7 +62,7 @@ def grade(
     waiting = [found[name] for name, done in grades.items() if done is None]
     grades |= _run(waiting, seeds, slot, confined, limits)
     for each in waiting:
-        if each.unfinished and grades[each.name].status != PASSED:
+        if each.unfinished and grades[each.name].status == WRONG:
             grades[each.name] = Grade(each.name, UNTOUCHED)
     return [grades[name] for name in known]
 
@@ -122,7 +122,9 @@ def _judge(name: str, cases: list[list[Case]], sent: sandbox.Sent) -> Grade:
     for line, asked in zip(sent.lines, cases, strict=False):
         try:
             answers = codec.loads(line)
-            if not 1 <= len(answers) <= len(asked) + 1:
+            last = answers[-1]
+            early = last.error is not None or last.out_of_time or not last.fits
+            if len(answers) > len(asked) + 1 or (len(answers) < len(asked) and not early):
                 raise ValueError("another number of answers than cases")
             verdict = judge(find(name), asked, answers)
         except Exception:  # whatever a stranger's process has written
