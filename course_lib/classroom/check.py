@@ -1,20 +1,22 @@
 """Judge an answer: untouched, right, or wrong and why. No display, no state, no notebook.
 
 `check` compares a function with cases of independent ground truth. A wrong answer is also
-compared with the mistakes that students are known to make: the one that gives the same output in
-every case names the misunderstanding.
+compared with the mistakes that students are known to make, then with small slips of the right
+answer: the one that gives the same output in every case names the misunderstanding.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from course_lib.classroom import edits, stub
+from course_lib.classroom import edits, slips, stub
 from course_lib.classroom.answer import Answer, Case, answer, ask, gradients
 from course_lib.classroom.compare import Difference, difference, same, show
 from course_lib.classroom.use import StandIn
@@ -53,6 +55,18 @@ class Exercise:
             for edit in edits.read(self.edits)
         ]
         object.__setattr__(self, "mistakes", (*edited, *self.mistakes))
+
+    @functools.cached_property
+    def slips(self) -> list[Mistake]:
+        """The reference with one small thing wrong, as mistakes: see `slips`."""
+        return [
+            Mistake(
+                f"slip: {slip.words}",
+                slip.function,
+                f"Your values are exactly those of the right answer with one slip: {slip.words}.",
+            )
+            for slip in slips.slips(self.reference)
+        ]
 
     @property
     def parameters(self) -> list[str]:
@@ -145,18 +159,19 @@ def _judge_gradients(exercise: Exercise, cases: list[Case], answers: list[Answer
     """The verdict on answers whose values are right."""
     places, names = exercise.differentiated_places, exercise.differentiated.split()
     for number, (case, given) in enumerate(zip(cases, answers, strict=True)):
-        expected = gradients(exercise.reference, case, places, number)
-        wrong = _wrong_gradients(given, dict(zip(names, expected, strict=True)))
+        found = gradients(exercise.reference, case, places, number)
+        expected = dict(zip(names, found, strict=True))
+        wrong = _wrong_gradients(given, expected)
         if not wrong:
             continue
         known = _recognise(exercise, cases, answers, with_gradients=True)
         name = next(iter(wrong))
         return Verdict(
             "wrong",
-            known.hint if known else _tell_gradients(given, wrong, len(names)),
+            known.hint if known else _tell_gradients(given, wrong, expected),
             mistake=known.name if known else None,
             case=_picture(exercise, case),
-            expected=f"gradient of {name}: {show(expected[names.index(name)])}",
+            expected=f"gradient of {name}: {show(expected[name])}",
             got=given.gradient_error or show(given.gradients[names.index(name)]),
         )
     return Verdict("right")
@@ -176,7 +191,9 @@ def _wrong_gradients(answer: Answer, expected: dict[str, Any]) -> dict[str, Diff
     return wrong
 
 
-def _tell_gradients(answer: Answer, wrong: dict[str, Difference | None], count: int) -> str:
+def _tell_gradients(
+    answer: Answer, wrong: dict[str, Difference | None], expected: dict[str, Any]
+) -> str:
     stay = (
         "Compute with torch from the inputs to the result: no `.item()`, `.tolist()`, `float()`, "
         "NumPy, `no_grad` or `detach` on the way."
@@ -186,10 +203,11 @@ def _tell_gradients(answer: Answer, wrong: dict[str, Difference | None], count: 
             "The values are right, but training calls your function with tensors that carry "
             f"gradients, and then it fails. {answer.gradient_error} {stay}"
         )
-    lost = [f"`{name}`" for name, found in wrong.items() if found is None]
+    lost = [name for name, found in wrong.items() if found is None]
     if lost:
-        whole = " Training would learn nothing." if len(lost) == count else ""
-        names = " and ".join(lost)
+        carry = [name for name, right in expected.items() if not same(right, 0 * right)]
+        whole = " Training would learn nothing." if lost == carry else ""
+        names = " and ".join(f"`{name}`" for name in lost)
         return f"The values are right, but no gradient flows back to {names}.{whole} {stay}"
     name, found = next(iter(wrong.items()))
     if found.kind == "nan":
@@ -197,6 +215,11 @@ def _tell_gradients(answer: Answer, wrong: dict[str, Difference | None], count: 
             f"The values are right, but the gradient of `{name}` is NaN: a value that is thrown "
             "away afterwards, such as log(0) or 0/0 under a mask, still has a gradient. Keep it "
             "from being computed."
+        )
+    if same(expected[name], 0 * expected[name]):
+        return (
+            f"The values are right, but a gradient flows back to `{name}`, and training would pull "
+            f"at it. It is a given number here: use `{name}.detach()`, or detach what is made of it."
         )
     return (
         f"The values are right, but the gradient of `{name}` is not ({found.sentence}). A part of "
@@ -216,19 +239,22 @@ _REASONS = {
 def _recognise(
     exercise: Exercise, cases: list[Case], answers: list[Answer], with_gradients: bool = False
 ) -> Mistake | None:
-    """The named mistake that gives this very answer in every case, if there is one."""
+    """The mistake that gives this very answer in every case: a named one, or a slip."""
     places = exercise.differentiated_places if with_gradients else ()
-    for mistake in exercise.mistakes:
-        asked = enumerate(zip(cases, answers, strict=False))
-        if all(_alike(ask(mistake.function, c, places, i), given) for i, (c, given) in asked):
-            return mistake
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # 0 divided by 0 in a mistake is no news to the student
+        for mistake in (*exercise.mistakes, *exercise.slips):
+            asked = enumerate(zip(cases, answers, strict=False))
+            if all(_alike(ask(mistake.function, c, places, i), given) for i, (c, given) in asked):
+                return mistake
     return None
 
 
 def _alike(mistake: Answer, answer: Answer) -> bool:
+    if mistake.error is not None or answer.error is not None:
+        return mistake.error is not None and answer.error is not None
     return (
-        mistake.error is None
-        and mistake.changed_inputs == answer.changed_inputs
+        mistake.changed_inputs == answer.changed_inputs
         and same(mistake.value, answer.value)
         and (not mistake.gradients or same(mistake.gradients, answer.gradients))
         and (mistake.gradient_error is None) == (answer.gradient_error is None)

@@ -72,12 +72,17 @@ def apply(reference: Callable, edit: Edit) -> Callable:
                 f"{reference.__name__}; it has to occur exactly once"
             )
         source = re.sub(pattern, lambda _, new=new: new, source)
-    file = f"<{reference.__name__}: {edit.name}>"
-    linecache.cache[file] = (len(source), None, source.splitlines(True), file)
+    title = f"{reference.__name__}: {edit.name}"
+    linecache.cache[f"<{title}>"] = (len(source), None, source.splitlines(True), f"<{title}>")
+    return build(source, reference, title)
+
+
+def build(source: str, reference: Callable, title: str) -> Callable:
+    """The function that ``source`` defines, in the module of ``reference``, whose name it has."""
     flags = __future__.annotations.compiler_flag
     namespace: dict[str, Callable] = {}
-    module = sys.modules[reference.__module__]
-    exec(compile(source, file, "exec", flags=flags, dont_inherit=True), vars(module), namespace)
+    module = vars(sys.modules[reference.__module__])
+    exec(compile(source, f"<{title}>", "exec", flags=flags, dont_inherit=True), module, namespace)
     return namespace[reference.__name__]
 
 

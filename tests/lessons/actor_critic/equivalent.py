@@ -1,0 +1,3 @@
+"""Changes of this lesson's references that make no difference, with the reason for each."""
+
+EQUIVALENT: dict[str, dict[str, str]] = {}
