@@ -219,7 +219,7 @@ def _tell_gradients(
     if same(expected[name], 0 * expected[name]):
         return (
             f"The values are right, but a gradient flows back to `{name}`, and training would pull "
-            f"at it. It is a given number here: use `{name}.detach()`, or detach what is made of it."
+            f"at it. It is given here: use `{name}.detach()`, or detach what is made of it."
         )
     return (
         f"The values are right, but the gradient of `{name}` is not ({found.sentence}). A part of "
