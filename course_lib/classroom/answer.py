@@ -13,6 +13,7 @@ import inspect
 import io
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ import numpy as np
 
 from course_lib.classroom.compare import Opaque, same
 
-SECONDS = 5.0  # for all cases of one check; the references take milliseconds
+SECONDS = 5.0  # of computing for all cases of one check; the references take milliseconds
+WAITING = 30.0  # of the clock: a function may wait for ever without computing
 LONGEST = 300  # characters of a sentence that another program wrote
 PRINTED = 4_000  # characters of what a function may print
 DEEPEST = 20  # levels of nesting that count as data
@@ -65,7 +67,7 @@ def answer(
         return [Answer(error=tell(error), fits=False)]
     answers: list[Answer] = []
     try:
-        with _time_limit(SECONDS), _few_prints():
+        with _time_limit(), _few_prints():
             for number, case in enumerate(cases):
                 answers.append(ask(function, case, differentiated, number))
                 if answers[-1].error is not None:
@@ -207,21 +209,23 @@ class _OutOfTime(BaseException):
 
 
 @contextlib.contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise `_OutOfTime` in this thread after that many seconds, on every platform.
+def _time_limit() -> Iterator[None]:
+    """Raise `_OutOfTime` in this thread once its time is over, on every platform.
 
-    Works between two bytecodes: it ends Python loops, not one endless call into C.
+    Computing counts, so that a busy machine changes no verdict. Works between two bytecodes: it
+    ends Python loops, not one endless call into C.
     """
     thread = threading.get_ident()
     over = threading.Event()
+    computed, begun = time.process_time(), time.monotonic()
 
     def watch() -> None:
-        wait = seconds
-        while not over.wait(wait):  # again and again: a bare `except:` may swallow the first
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(thread), ctypes.py_object(_OutOfTime)
-            )
-            wait = 0.2
+        while not over.wait(0.1):  # again and again: a bare `except:` may swallow the first
+            late = time.process_time() - computed > SECONDS or time.monotonic() - begun > WAITING
+            if late:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(thread), ctypes.py_object(_OutOfTime)
+                )
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

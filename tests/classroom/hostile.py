@@ -156,6 +156,41 @@ def hostile(outside: Path, others: Path) -> dict[str, bytes]:
             os.write(os.open(f"/proc/{os.getppid()}/fd/{number}", os.O_WRONLY), b"done\\n")
         return 1.0
     """
+    doors = """
+        import ctypes, mmap, os
+        def opened():
+            libc = ctypes.CDLL(None, use_errno=True)
+            yield lambda: os.memfd_create("x")
+            yield lambda: open("/dev/shm/x", "w")
+            yield lambda: open("/dev/x", "w")
+            yield lambda: open("/x", "w")
+            yield lambda: open("/etc/x", "w")
+            for flag in (0x10000000, 0x20000, 0x20000000):  # user, mount, process namespaces
+                yield lambda: 1 / (libc.unshare(flag) == 0)
+            yield lambda: 1 / (libc.shmget(1, 10**6, 0o1600) >= 0)
+            yield lambda: 1 / (libc.ptrace(16, os.getppid(), 0, 0) == 0)
+            yield lambda: 1 / (libc.mount(b"none", b"/tmp", b"tmpfs", 0, 0) == 0)
+        for door in opened():
+            try:
+                door()
+            except (OSError, ZeroDivisionError):
+                continue
+            return float((returns >= goal).mean())  # what is open shows as a pass
+        return 0.123
+    """
+    shared = """
+        import mmap, os
+        blocks = []
+        while True:
+            blocks.append(mmap.mmap(-1, 10**8))
+            blocks[-1].write(b"x" * 10**8)
+    """
+    lists = """
+        import course_lib.classroom.grade.codec as codec
+        line = b'[{"value": ["list", [' + b"[]," * 5_000_000 + b"[]]]}]"
+        codec.dumps = lambda rows: line + bytes([10])
+        return 0.0
+    """
     fewer = (
         "import course_lib.classroom.grade.codec as codec\n"
         "real = codec.dumps\n"
@@ -169,6 +204,10 @@ def hostile(outside: Path, others: Path) -> dict[str, bytes]:
     return {
         "answers one case only": attack("codec\nreturn 1.0", before=fewer),
         "an error that is no text": attack("codec\nreturn 1.0", before=odd_error),
+        "tries every door": attack(doors),
+        "memory bomb of shared pages": attack(shared),
+        "an answer of millions of lists": attack(lists),
+        "a list of millions": attack("return [[]] * 5_000_000"),
         "reads what is expected": attack(expected),
         "a child that outlives it": attack(lingers),
         "kills whatever it can": attack(kills),

@@ -18,20 +18,28 @@ from course_lib.classroom.compare import Opaque
 NUMBERS = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 DEEPEST = 20  # levels of nesting
 LARGEST = 16_000_000  # bytes of one message
+MOST = 500_000  # lists and values in it, an array counted as a handful; each takes memory
 
 
 def dumps(answers: list[Answer]) -> bytes:
     """One line of JSON."""
     rows = [vars(a) | {"value": pack(a.value), "gradients": pack(a.gradients)} for a in answers]
     line = json.dumps(rows).encode()
-    if len(line) > LARGEST:
-        return dumps([Answer(error=f"It returned more than {LARGEST // 1_000_000} MB.")])
+    if len(line) > LARGEST or _parts(line) > MOST:
+        limit = f"{LARGEST // 1_000_000} MB, or more than {MOST:,} lists and values"
+        return dumps([Answer(error=f"It returned more than {limit}.")])
     return line + b"\n"
+
+
+def _parts(line: bytes) -> int:
+    return line.count(b"[") + line.count(b",")
 
 
 def loads(line: bytes) -> list[Answer]:
     """Read what `dumps` wrote; raises ValueError for anything else."""
     try:
+        if len(line) > LARGEST or _parts(line) > MOST:
+            raise ValueError("more than is read")
         rows = json.loads(line)
         if not isinstance(rows, list) or not rows:
             raise ValueError("no list")

@@ -2,8 +2,9 @@
 
 Bubblewrap (the package `bubblewrap` of every Linux distribution) gives the process namespaces of
 its own: no network, no other processes, of the disk only Python and this library, read-only, and a
-small scratch directory in memory. Inside, `worker` limits memory, processes and files. Started by
-root it also becomes another user. The process inherits no environment variables.
+small scratch directory in memory. Inside, `rights` limits memory, processes, files and what may be
+asked of the kernel; `cgroup` limits the memory of all together where there is one. Started by root
+it also becomes another user. The process inherits no environment variables.
 
 Without bubblewrap only the limits remain, which stop accidents but not intent: `grade` then asks
 for `--trusted`.
@@ -25,6 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from course_lib.classroom.exercise import where_lessons_are
+from course_lib.classroom.grade import cgroup
 
 ROOT = Path(__file__).resolve().parents[3]
 MEMORY = 2_500_000_000  # bytes of all processes of one submission together
@@ -92,8 +94,9 @@ def answers(
         "confined": confined,
     }
     command = [sys.executable, "-I", "-m", "course_lib.classroom.grade.worker"]
+    group = cgroup.make(f"course_grade_{os.getpid()}_{slot}", MEMORY)
     child = subprocess.Popen(
-        [*(_bubblewrap() if confined else []), *command],
+        cgroup.entering(group, [*(_bubblewrap() if confined else []), *command]),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -111,6 +114,7 @@ def answers(
     finally:
         os.close(read_end)
         _end(child)
+        cgroup.remove(group)
 
 
 def _sent(lines: Iterator[bytes]) -> Iterator[Sent]:
@@ -237,5 +241,6 @@ def _bubblewrap() -> list[str]:
         *("--perms", "1777", "--size", str(SCRATCH), "--tmpfs", "/tmp"),
         *folders,
         *binds,
+        *("--remount-ro", "/dev", "--remount-ro", "/"),  # both lie in memory that nothing limits
         *("--chdir", "/tmp", "--"),
     ]

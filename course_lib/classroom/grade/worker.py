@@ -17,14 +17,12 @@ import json
 import linecache
 import os
 import pickle
-import resource
 import select
 import signal
 import sys
 import time
 from collections.abc import Callable
 
-LIMITS = {"DATA": 2_000_000_000, "FSIZE": 50_000_000, "CORE": 0, "NOFILE": 256}
 ANSWERS = 64_000_000  # bytes of one exercise
 _NOT_DUMPABLE = 4, 0  # prctl(2): no process of the same user may read or change this one
 
@@ -40,6 +38,7 @@ def main() -> None:
 
     import course_lib.classroom.answer
     import course_lib.classroom.grade.codec
+    import course_lib.classroom.grade.rights
     from course_lib.classroom.exercise import find
 
     torch.set_num_threads(1)
@@ -84,9 +83,7 @@ def run(task: dict, job: dict, report) -> str:
     os.close(read_end)
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child, signal.SIGKILL)
-    if job[
-        "confined"
-    ]:  # in here all other processes are the child's, whatever they call themselves
+    if job["confined"]:  # all other processes in here are the child's, whatever their session
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(-1, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
@@ -98,13 +95,13 @@ def run(task: dict, job: dict, report) -> str:
 def answer_all(task: dict, job: dict, pipe: int) -> None:
     """In the child: give up rights, run the student's function, send one line for each list."""
     from course_lib.classroom.answer import Case, answer
-    from course_lib.classroom.grade import codec
+    from course_lib.classroom.grade import codec, rights
 
     cases = [
         [Case("", args, None) for args in pickle.loads(base64.b64decode(each))]
         for each in task["cases"]
     ]
-    give_up_rights(job["uid"], job["processes"])
+    rights.give_up(job["uid"], job["processes"])
     stream = os.fdopen(pipe, "wb", buffering=0)
     try:
         function = load(task["program"], task["function"], task["name"])
@@ -113,17 +110,6 @@ def answer_all(task: dict, job: dict, pipe: int) -> None:
         return
     for each in cases:
         stream.write(codec.dumps(answer(function, each, task["differentiated"])))
-
-
-def give_up_rights(uid: int | None, processes: int) -> None:
-    """Become a nobody with little memory, few processes, small files."""
-    for name, limit in LIMITS.items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
-    if uid is not None:
-        os.setgroups([])
-        os.setresgid(uid, uid, uid)
-        os.setresuid(uid, uid, uid)
-    resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
 
 
 def load(program: str, function: str, name: str) -> Callable:
