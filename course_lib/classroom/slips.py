@@ -42,8 +42,8 @@ SYMBOLS = {
     **{ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//"},
     **{ast.Mod: "%", ast.Pow: "**", ast.BitAnd: "&", ast.BitOr: "|", ast.And: "and"},
     **{ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="},
-    **{ast.Is: "is", ast.IsNot: "is not", ast.Or: "or", ast.USub: "minus sign", ast.Not: "not"},
-    ast.Invert: "~",
+    **{ast.Is: "is", ast.IsNot: "is not", ast.Or: "or", ast.USub: "minus sign", ast.Not: "`not`"},
+    ast.Invert: "`~`",
 }
 HALVES = {
     **dict.fromkeys((ast.Add, ast.Sub), "a term is missing"),
@@ -65,6 +65,8 @@ TWINS = (
 )
 OTHER = dict((*TWINS, *((b, a) for a, b in TWINS)))
 DROPPED = {"clamp", "masked_fill", "detach", "clip", "abs", "sqrt", "square", "float", "flip", "t"}
+LEFT_OUT = "a line of the work is left out"
+MODULES = {"F", "math", "np", "torch"}
 SYMMETRIC = {"min", "max", "minimum", "maximum", "transpose", "add", "mul"}
 
 
@@ -102,9 +104,13 @@ def slips(reference: Callable) -> list[Slip]:
                 continue
             seen.add(source)
             title = f"{before} -> {_short(target)}, in {line}"
+            if words == LEFT_OUT:
+                kept = set(source.split("\n"))
+                lines = ast.unparse(tree).split("\n")
+                title = f"without {next((x for x in lines if x not in kept), lines[-1]).strip()}"
             with contextlib.suppress(SyntaxError):
                 function = edits.build(source, reference, title)
-                kind = large if words.startswith("a line") else small
+                kind = large if words == LEFT_OUT else small
                 kind.append(Slip(words + near, title, function))
     return small + large
 
@@ -136,7 +142,8 @@ def _near(tree: ast.FunctionDef, node: ast.AST, arguments: set[str]) -> str:
     for piece in (node, _line(tree, node)):
         names = [x.id for x in ast.walk(piece) if isinstance(x, ast.Name) and x.id in arguments]
         if names := [f"`{name}`" for name in dict.fromkeys(names)]:
-            return f", in the part with {' and '.join(names)}" if len(names) < 4 else ""
+            listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+            return f", in the part with {listed}" if len(names) < 4 else ""
     return ""
 
 
@@ -179,7 +186,7 @@ def _changes(tree: ast.AST, node: ast.AST) -> Iterator[tuple[str, Callable[[], N
         case ast.UnaryOp(operand=ast.Constant(value=int())):
             pass  # an index or an axis counted from the end: the number is changed instead
         case ast.UnaryOp(op=op, operand=operand):
-            yield f"a {SYMBOLS.get(type(op), 'sign')} is missing", become(operand)
+            yield f"a {SYMBOLS[type(op)]} is missing", become(operand)
         case ast.Constant(value=bool() as value):
             yield (
                 "a switch of a function that is called stands the wrong way",
@@ -193,8 +200,9 @@ def _changes(tree: ast.AST, node: ast.AST) -> Iterator[tuple[str, Callable[[], N
             yield f"`{OTHER[name]}` where `{name}` belongs", put("attr", OTHER[name])
         case ast.Name(id=name, ctx=ast.Load()) if name in OTHER:
             yield f"`{OTHER[name]}` where `{name}` belongs", put("id", OTHER[name])
-        case ast.Call(func=ast.Attribute(value=inner, attr=name)) if name in DROPPED:
-            yield f"a `{name}` is missing", become(inner)
+        case ast.Call(func=ast.Attribute(value=inner, attr=name), args=args) if name in DROPPED:
+            function = getattr(inner, "id", "") in MODULES
+            yield f"a `{name}` is missing", become(args[0] if function and args else inner)
         case ast.IfExp(body=body, orelse=orelse):
             yield "one of two cases is left out", become(body)
             yield "one of two cases is left out", become(orelse)
@@ -212,7 +220,7 @@ def _changes(tree: ast.AST, node: ast.AST) -> Iterator[tuple[str, Callable[[], N
             for place, line in enumerate(block):
                 if not isinstance(line, ast.Return):
                     rest = block[:place] + block[place + 1 :]
-                    yield "a line of the work is left out", put(field, rest)
+                    yield LEFT_OUT, put(field, rest)
 
 
 def _name(function: ast.expr) -> str:

@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -43,6 +44,8 @@ def checks() -> list[Check]:
         _packages(),
         _models(),
         _language_model(),
+        _library(),
+        _sandbox(),
     ]
 
 
@@ -241,6 +244,38 @@ def _language_model() -> Check:
         mend = "Its first use unpacks it, in about 10 s and 0.3 GB of disk."
         return Check(name, "not unpacked yet", "warn", mend)
     return Check(name, "unpacked", "ok")
+
+
+def _library() -> Check:
+    """Whether notebooks and the grader, which start elsewhere, get the library of this copy."""
+    look = "import course_lib; print(course_lib.__file__)"
+    command = [sys.executable, "-I", "-c", look]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT.parent, check=False)
+    where = Path(run.stdout.strip() or ".").parent.resolve()
+    if run.returncode:
+        return Check("Library", "not installed", "fail", "`python -m course_lib lab` installs it.")
+    if where != ROOT / "course_lib":
+        mend = "`python -m course_lib lab --fresh` in this copy makes an environment of its own."
+        return Check("Library", f"notebooks get that of another copy, {where}", "fail", mend)
+    return Check("Library", "notebooks get the one of this copy", "ok")
+
+
+def _sandbox() -> Check:
+    """What `grade` needs to run other people's code; nobody else needs it."""
+    if sys.platform != "linux":
+        mend = "`grade` confines what it runs on Linux only; elsewhere it asks for --trusted."
+        return Check("Grading", "no confinement on this system", "warn", mend)
+    if not shutil.which("bwrap"):
+        mend = "Only `grade` needs it: install the package bubblewrap."
+        return Check("Grading", "bubblewrap not found", "warn", mend)
+    try:
+        from course_lib.classroom.grade import sandbox
+    except ImportError:
+        return Check("Grading", "bubblewrap is here", "ok")
+    if not sandbox.available():
+        mend = "This machine forbids it to make namespaces; `grade` would ask for --trusted."
+        return Check("Grading", "bubblewrap is here, but does not work", "warn", mend)
+    return Check("Grading", "bubblewrap works", "ok")
 
 
 def _version(name: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from course_lib.commands.bootstrap import SetupError, complain, complaint
+from course_lib.commands.refresh import parse as notebooks_named
 
 UNCONFINED = (
     "Submissions would run with your own rights: the program `bwrap` (package `bubblewrap`) is "
@@ -25,6 +26,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.error = complaint("python -m course_lib grade SUBMISSIONS --out DIR, or --help")
     parser.add_argument("submissions", type=Path, help="a folder, or a zip file")
     parser.add_argument("--out", type=Path, required=True, help="where the reports go")
+    parser.add_argument(
+        "--lesson", action="append", help="02 or 02_dqn: only this one counts (may be repeated)"
+    )
     parser.add_argument("--seed", type=int, help="of the hidden cases (drawn once, then kept)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once")
     parser.add_argument("--trusted", action="store_true", help="go on without confinement")
@@ -34,6 +38,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     table.add_argument("--column", metavar="COLUMN", help="the one for the points")
     table.add_argument("--points", type=float, default=100.0, help="for everything right (100)")
     options = parser.parse_args(argv)
+    options.lesson = (
+        {p.stem[3:] for p in notebooks_named(options.lesson)} if options.lesson else set()
+    )
     if options.roster and not (options.match and options.column):
         raise SetupError("--roster needs --match and --column, two columns of that table.")
     if options.roster and not options.roster.is_file():
@@ -73,6 +80,7 @@ def main(argv: Sequence[str]) -> int:
     grading = state.grade_all(found, folder, secret, options.jobs, confined=confined)
     stopped = _interrupted(grading, len(found))
     students = state.students(found, folder)
+    state.keep_lessons(students, options.lesson)
     reports.write(students, options.out)
     print(
         f"{len(students)} students: {options.out / 'grades.csv'} and {options.out / 'summary.html'}"

@@ -25,12 +25,14 @@ from course_lib.classroom.exercise import find
 from course_lib.classroom.grade import (
     codec,
     notebook,
+    reader,
     reports,
     sandbox,
     state,
     submission,
     submissions,
 )
+from course_lib.classroom.grade.reports import Student
 from course_lib.classroom.grade.submission import Grade, grade, hidden_seeds
 from course_lib.commands import grade as command
 from course_lib.commands.bootstrap import SetupError
@@ -255,6 +257,45 @@ def test_half_an_answer_is_untouched_a_leftover_above_a_right_one_does_no_harm()
     found = graded(hostile.notebook(cell(RATE, half), cell(DISCOUNT, above)))
     assert found[RATE].status == "not attempted"
     assert found[DISCOUNT].status == "passed"
+
+
+@confined
+def test_an_answer_that_names_the_librarys_own_is_marked(tmp_path):
+    borrowed = "from course_lib.classroom.exercise import find\n" + cell(
+        DISCOUNT, f"return find({DISCOUNT!r}).reference(rewards, gamma)"
+    )
+    data = hostile.notebook(cell(RATE, RIGHT[RATE]), borrowed)
+    folder = tmp_path / "submissions" / "ada"
+    folder.mkdir(parents=True)
+    (folder / "00_start_here.ipynb").write_bytes(data)
+    assert _run(folder.parent, tmp_path / "out").returncode == 0
+    row = _table(tmp_path / "out")["ada"]
+    assert (row[RATE], row[DISCOUNT]) == ("passed", "passed (see details)")
+
+
+def test_the_name_of_an_exercise_may_stand_in_a_variable():
+    source = cell(RATE, RIGHT[RATE]).replace(f'"{RATE}"', "NAME")
+    found = notebook.read(hostile.notebook(f"NAME = {RATE!r}", source))
+    assert list(found) == [RATE]
+
+
+def test_a_reader_of_its_own_finds_the_same_and_tells_the_same():
+    data = hostile.good()
+    assert reader.read_apart(data) == notebook.read(data)
+    with pytest.raises(notebook.UnreadableNotebook, match="no Jupyter notebook"):
+        reader.read_apart(b"{}")
+
+
+def test_a_lesson_that_one_of_many_sent_changes_nobodys_share():
+    class_ = [
+        Student(str(i), {"dqn.td_target": Grade("dqn.td_target", "passed")}) for i in range(9)
+    ]
+    class_[3].grades["ppo.approx_kl"] = Grade("ppo.approx_kl", "missing")
+    state.keep_lessons(class_, set())
+    assert {name for student in class_ for name in student.grades} == {"dqn.td_target"}
+    assert "ppo" in class_[3].problems[0]
+    state.keep_lessons(class_, {"ppo"})
+    assert not any(student.grades for student in class_)
 
 
 # --- folders, files, reports ----------------------------------------------------------------------

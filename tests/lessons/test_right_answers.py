@@ -9,6 +9,9 @@ import re
 import pytest
 
 from course_lib.classroom.check import check
+from course_lib.classroom.grade import sandbox
+from course_lib.classroom.grade.submission import grade, hidden_seeds
+from tests.classroom import hostile
 from tests.lessons import room
 from tests.lessons.test_every_exercise import ALL
 
@@ -50,3 +53,16 @@ def test_it_is_accepted(title):
 def test_every_exercise_has_three():
     for name in ALL:
         assert sum(exercise == name for exercise, _ in RIGHT.values()) >= 3, name
+
+
+@pytest.mark.skipif(not sandbox.available(), reason="bubblewrap cannot confine a process here")
+@pytest.mark.parametrize("style", range(3))
+def test_the_grader_accepts_them_too(style):
+    by_exercise = {name: [code for n, code in RIGHT.values() if n == name] for name in ALL}
+    cells = []
+    for name, codes in by_exercise.items():
+        function = name.partition(".")[2]
+        head = f'@exercise("{name}")\n'
+        cells.append(re.sub(rf"^(?=def {function}\b)", head, codes[style], flags=re.MULTILINE))
+    grades = grade(hostile.notebook(*cells), hidden_seeds(style))
+    assert {g.exercise: g.note or g.status for g in grades} == dict.fromkeys(ALL, "passed")

@@ -48,9 +48,10 @@ def read(data: bytes) -> dict[str, Found]:
     statements: list[Statement] = []
     found: dict[str, Found] = {}
     names = {"exercise"}  # and what the notebook imports it as
+    texts: dict[str, str] = {}
     for source in code_cells(data):
         try:
-            statements += statements_of(python(source), names)
+            statements += statements_of(python(source), names, texts)
         except Exception as error:  # whatever a stranger's text does to two parsers
             line = getattr(error, "lineno", None)
             where = f", line {line} of its cell" if line else ""

@@ -46,17 +46,23 @@ class Statement:
     by_call: set[str]  # names that get a value when the functions in it are called
 
 
-def statements_of(text: str, names: set[str]) -> list[Statement]:
-    """A cell's statements. ``names`` are those of `exercise`; imports in the cell add to them."""
+def statements_of(text: str, names: set[str], texts: dict[str, str]) -> list[Statement]:
+    """A cell's statements. ``names`` are those of `exercise`; imports in the cell add to them.
+
+    ``texts`` are names that hold a text; assignments in the cell add to them.
+    """
     compile(text, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
     tree, edits = ast.parse(text), []
     _, span = spans(text)
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             names |= {a.asname for a in node.names if a.name == "exercise" and a.asname}
+        match node:
+            case ast.Assign([ast.Name(id=name)], ast.Constant(str() as value)):
+                texts[name] = value
     for node in ast.walk(tree):
         for decorator in getattr(node, "decorator_list", ()):
-            if (call := exercise_call(decorator)) and call[0] in names:
+            if (call := exercise_call(decorator, texts)) and call[0] in names:
                 edits.append((*span(decorator), f"_exercise_({call[1]!r})"))
     for node in outside_functions(tree):
         if isinstance(node, ast.Await):

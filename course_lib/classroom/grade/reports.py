@@ -68,6 +68,8 @@ def _write_details(students: list[Student], path: Path) -> None:
 def _cell(grade: Grade | None) -> str:
     if grade is None:
         return "not submitted"
+    if grade.status == PASSED and grade.note:
+        return "passed (see details)"
     return f"mistake: {grade.mistake}" if grade.mistake else grade.status
 
 

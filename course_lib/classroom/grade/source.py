@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 
 from IPython.core.inputtransformer2 import TransformerManager
 
@@ -42,12 +42,17 @@ def exercise_name(node: ast.AST, names: Container[str] = ("exercise",)) -> str |
     return next((name for word, name in filter(None, calls) if word in names), None)
 
 
-def exercise_call(node: ast.AST) -> tuple[str, str] | None:
-    """The word that is called with a text as its `name`, and the text: `kit.exercise("a.b")`."""
+def exercise_call(node: ast.AST, texts: Mapping[str, str] | None = None) -> tuple[str, str] | None:
+    """The word that is called with a text as its `name`, and the text: `kit.exercise("a.b")`.
+
+    ``texts`` holds names that the notebook gives to texts, for `kit.exercise(NAME)`.
+    """
     if not isinstance(node, ast.Call):
         return None
     given = [*node.args, *(each.value for each in node.keywords if each.arg == "name")]
     name = getattr(given[0], "value", None) if given else None
+    if given and isinstance(given[0], ast.Name):
+        name = (texts or {}).get(given[0].id)
     word = getattr(node.func, "id", getattr(node.func, "attr", ""))
     return (word, name) if isinstance(name, str) else None
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import queue
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -85,6 +86,27 @@ def students(found: Sequence[Submission], folder: Path) -> list[Student]:
         if record.get("problem"):
             student.problems.append(record["problem"])
     return list(known.values())
+
+
+def keep_lessons(students: Sequence[Student], chosen: set[str]) -> None:
+    """Let only the ``chosen`` lessons count; without any, those that a fifth of the class sent.
+
+    What one notebook holds beside its lesson would otherwise lower everybody's share.
+    """
+    held = [{name.split(".")[0] for name in student.grades} for student in students]
+    count = Counter(lesson for lessons in held for lesson in lessons)
+    graded = sum(map(bool, held))
+    chosen = chosen or {lesson for lesson, number in count.items() if 5 * number >= graded}
+    for student, lessons in zip(students, held, strict=True):
+        if other := sorted(lessons - chosen):
+            student.grades = {
+                name: grade
+                for name, grade in student.grades.items()
+                if name.split(".")[0] in chosen
+            }
+            student.problems.append(
+                f"Exercises of {' and '.join(other)} do not count; --lesson names those that do."
+            )
 
 
 def _grade_one(

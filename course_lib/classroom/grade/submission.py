@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import pickle
 from collections.abc import Sequence
@@ -12,9 +13,11 @@ import numpy as np
 from course_lib.classroom.check import Case, Verdict, judge
 from course_lib.classroom.exercise import exercises_of, find
 from course_lib.classroom.grade import codec, notebook, sandbox
+from course_lib.classroom.grade.reader import read_apart
 
 PASSED, WRONG, UNTOUCHED, MISSING, ERROR = "passed", "wrong", "not attempted", "missing", "error"
 SHOWN_SEED = 0  # of the checks in the notebook
+BORROWED = "It names the library's own version of the function: look whether it calls it."
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def grade(
     ``data`` is the file. Raises `notebook.UnreadableNotebook` where it is no notebook, and
     ValueError where it holds no exercise of this course.
     """
-    found = notebook.read(data)
+    found = read_apart(data)
     known = {}
     for lesson in dict.fromkeys(name.split(".")[0] for name in found):
         try:
@@ -64,7 +67,27 @@ def grade(
     for each in waiting:
         if each.unfinished and grades[each.name].status == WRONG:
             grades[each.name] = Grade(each.name, UNTOUCHED)
+        if grades[each.name].status == PASSED and _names_the_library(each):
+            grades[each.name] = Grade(each.name, PASSED, note=BORROWED)
     return [grades[name] for name in known]
+
+
+def _names_the_library(found: notebook.Found) -> bool:
+    """Whether a program names the reference, or the library in a text, as an import by name does.
+
+    Whoever hides it well is not seen.
+    """
+    words = {find(found.name).reference.__name__, "reference"}
+    for node in ast.walk(ast.parse(found.program)):
+        match node:
+            case ast.ImportFrom(module=str() as module, names=names):
+                if module.startswith("course_lib") and words & {each.name for each in names}:
+                    return True
+            case ast.Attribute(attr=name) if name in words:
+                return True
+            case ast.Constant(value=str() as text) if "course_lib" in text:
+                return True
+    return False
 
 
 def _without_running(name: str, found: notebook.Found | None) -> Grade | None:
