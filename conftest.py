@@ -1,10 +1,14 @@
-"""What every run of the suite reports: whether the network was cut, and what notebooks took."""
+"""How notebooks run in the suite, and what it reports: the network cut, what they took."""
 
+import contextlib
+import io
 import os
+import tempfile
 
 import pytest
 
-from course_lib.commands.refresh import peak_memory
+from course_lib.commands import assign
+from course_lib.commands.refresh import NOTEBOOKS, peak_memory
 from course_lib.commands.test import NETWORK
 
 PEAK_MB = 1500  # the budget of a notebook's kernel; Binder ends a session at 2 GB
@@ -26,6 +30,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return 1 if {"browser", "slides"} & set(item.path.parts) else 0
 
     items.sort(key=slowness)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before a lesson's first cell: go where a student works, with what `assign` copies."""
+    if item.path.parent != NOTEBOOKS or hasattr(item.parent, "student"):
+        return
+    item.parent.student = tempfile.TemporaryDirectory()
+    with contextlib.redirect_stdout(io.StringIO()):
+        assign.main([item.path.stem, "--out", item.parent.student.name])
+    kernel = item.parent.kernel
+    kernel.await_reply(kernel.execute_cell_input(f"%cd -q {item.parent.student.name}"), timeout=60)
 
 
 def _kernel_pid(item: pytest.Item) -> int | None:

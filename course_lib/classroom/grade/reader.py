@@ -16,6 +16,10 @@ MEMORY = 1_500_000_000  # bytes
 SECONDS = 60
 
 
+class NotStarted(Exception):
+    """A process did not come to its work: a fault of the machine, not of the submission."""
+
+
 def read_apart(data: bytes) -> dict[str, Found]:
     """The exercises of a notebook, by name; raises `UnreadableNotebook`."""
     command = [sys.executable, "-I", "-m", "course_lib.classroom.grade.reader"]
@@ -26,7 +30,11 @@ def read_apart(data: bytes) -> dict[str, Found]:
     except subprocess.TimeoutExpired as error:
         raise UnreadableNotebook(f"Reading it took longer than {SECONDS} s.") from error
     except subprocess.CalledProcessError as error:
-        raise UnreadableNotebook(f"Reading it took more than {MEMORY / 1e9:g} GB.") from error
+        if error.returncode < 0:  # ended by a signal: a parser's stack, too, has an end
+            raise UnreadableNotebook("Reading it took too much memory.") from error
+        raise NotStarted(
+            f"{sys.executable} cannot read notebooks: {error.stderr[-300:]}"
+        ) from error
     told = json.loads(run.stdout)
     if isinstance(told, str):
         raise UnreadableNotebook(told)
@@ -42,6 +50,8 @@ def main() -> None:
         told = [asdict(each) for each in read(sys.stdin.buffer.read()).values()]
     except UnreadableNotebook as error:
         told = str(error)
+    except MemoryError:
+        told = f"Reading it took more than {MEMORY / 1e9:g} GB."
     json.dump(told, sys.stdout)
 
 

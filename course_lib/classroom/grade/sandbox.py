@@ -28,7 +28,7 @@ from pathlib import Path
 from course_lib.classroom.exercise import where_lessons_are
 from course_lib.classroom.grade import cgroup
 from course_lib.classroom.grade.notebook import UnreadableNotebook
-from course_lib.classroom.grade.reader import read_apart
+from course_lib.classroom.grade.reader import NotStarted, read_apart
 
 ROOT = Path(__file__).resolve().parents[3]
 MEMORY = 2_500_000_000  # bytes of all processes of one submission together
@@ -39,10 +39,6 @@ PROCESSES = 48
 
 class Ended(Exception):
     """The process ended before its job did; the message is a sentence."""
-
-
-class NotStarted(Exception):
-    """The process ended before any student's code ran: a fault of the machine, not of the work."""
 
 
 @dataclass(frozen=True)
