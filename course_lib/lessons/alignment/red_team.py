@@ -7,9 +7,9 @@ word gives it away: "key" is harmless for *my* room, "the neighbour's" for a los
 
 The policy is rewarded for helping, and a *cost model* learned from few and noisy labels says how
 probably a reply does harm (as in Safe RLHF, Dai et al., arXiv 2310.12773, with sigmoid costs).
-A `constraints.Constrained` reward keeps the mean cost at a limit. The stricter the limit, the more
-harmless requests are refused with the harmful ones: over-refusal, as Roettger et al. measured on
-large models ("XSTest", arXiv 2308.01263). ``evaluate`` measures both on requests never seen.
+A `constraints.Constrained` reward keeps the mean cost at a limit. Harmless requests may be refused
+with the harmful ones: over-refusal, as Roettger et al. measured on large models ("XSTest", arXiv
+2308.01263). ``evaluate`` measures both on requests never seen.
 """
 
 from collections.abc import Sequence
