@@ -122,8 +122,8 @@ def helpfulness(prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[i
 def base_model(refuses: tuple[float, float] = (0.5, 0.15), seed: int = 0) -> GPT:
     """A model as supervised fine-tuning leaves it: it refuses too little, and the wrong ones, too.
 
-    Its demonstrations refuse this share of the harmful and of the harmless requests, at random. They
-    are drawn from all ``REQUESTS``, those that ``split`` holds out from the later stages included.
+    Its demonstrations refuse this share of the harmful and of the harmless requests, at random.
+    They are drawn from all ``REQUESTS``, also from those that ``split`` holds out later.
     """
     rng = np.random.default_rng(np.random.SeedSequence((seed, 7)))
     with torch.random.fork_rng():
