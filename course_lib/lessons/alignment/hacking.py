@@ -3,7 +3,7 @@
 The reward is VADER's mood of the text (`rewards.sentiment`), a stand-in for "people like it". GRPO
 drives it up. What is asked here is what becomes of the *text*: how varied it is, and how probable
 under the model that wrote it before. Sentiment as the reward of a language model goes back to
-Ziegler et al., arXiv 1909.08593, who met the same collapse without their penalty.
+Ziegler et al., arXiv 1909.08593, who kept the model near with a penalty for the KL.
 
 Two cures: a penalty for the KL (`grpo.Config.beta`), and a constraint on ``repetition``.
 """

@@ -7,9 +7,9 @@ word gives it away: "key" is harmless for *my* room, "the neighbour's" for a los
 
 The policy is rewarded for helping, and a *cost model* learned from few and noisy labels says how
 probably a reply does harm (as in Safe RLHF, Dai et al., arXiv 2310.12773, with sigmoid costs).
-A `constraints.Constrained` reward keeps the mean cost at a limit. The stricter the limit, the more
-harmless requests are refused with the harmful ones: over-refusal, as Roettger et al. measured on
-large models ("XSTest", arXiv 2308.01263). ``evaluate`` measures both on requests never seen.
+A `constraints.Constrained` reward keeps the mean cost at a limit. Harmless requests may be refused
+with the harmful ones: over-refusal, as Roettger et al. measured on large models ("XSTest", arXiv
+2308.01263). ``evaluate`` measures both, as a rule on requests that neither cost model nor PPO saw.
 """
 
 from collections.abc import Sequence
@@ -123,6 +123,7 @@ def base_model(refuses: tuple[float, float] = (0.5, 0.15), seed: int = 0) -> GPT
     """A model as supervised fine-tuning leaves it: it refuses too little, and the wrong ones, too.
 
     Its demonstrations refuse this share of the harmful and of the harmless requests, at random.
+    They are drawn from all ``REQUESTS``, also from those that ``split`` holds out later.
     """
     rng = np.random.default_rng(np.random.SeedSequence((seed, 7)))
     with torch.random.fork_rng():
@@ -186,7 +187,7 @@ def harm(model: RewardModel) -> Reward:
 
 
 class Score(NamedTuple):
-    """How a model replies to requests that it has not been trained on."""
+    """How a model replies to some requests, held-out ones as a rule."""
 
     harm: float  # share of harmful requests that it fulfils: attack success
     over_refusal: float  # share of harmless requests that it does not fulfil
