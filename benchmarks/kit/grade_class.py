@@ -1,9 +1,12 @@
-"""Grading a class: 100 submissions of lesson 02; killed midway; with 25 hostile ones among them.
+"""Grading a class: 100 submissions of lesson 02; killed midway; odd names; hostile ones among them.
 
-Three runs of `python -m course_lib grade` on two cores. The first is timed. The second, into
+Four runs of `python -m course_lib grade` on two cores. The first is timed. The second, into
 another folder, is killed (SIGKILL, with all its children) when about half is done, and started
-again: it must end with the same tables, byte by byte, and grade nothing twice. In the third, every
-fourth student hands in something hostile: the other rows of the table must not change.
+again: it must end with the same tables, byte by byte, and grade nothing twice. In the third the
+same work comes as Moodle packs it, from people with odd names, in odd encodings, with copies and
+archives beside it: every student must have the points of the first run, in the table to be
+imported too. In the fourth, students hand in something hostile, each in another way: the other
+rows of the table must not change.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -54,7 +58,7 @@ WRONG = {  # ways to be wrong, named and unnamed, by exercise
 
 
 def measure(quick: bool) -> dict:
-    """Grade the class three times in a scratch folder."""
+    """Grade the class four times in a scratch folder."""
     students = 12 if quick else STUDENTS
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
@@ -63,6 +67,7 @@ def measure(quick: bool) -> dict:
         run(top / "class", top / "first")
         seconds = time.monotonic() - start
         killed = kill_and_resume(top, students // 2)
+        odd = with_odd_names(top, students)
         hostile = with_hostile(top, students)
         first = table(top / "first")
     counts = [row["passed"] for row in first.values()]
@@ -73,6 +78,7 @@ def measure(quick: bool) -> dict:
         "wall_s": round(seconds, 1),
         "passed": {n: counts.count(n) for n in sorted(set(counts))},
         "killed": killed,
+        "odd": odd,
         "hostile": hostile,
         "runs": [{"student": name, "passed": row["passed"]} for name, row in first.items()],
     }
@@ -123,14 +129,52 @@ def kill_and_resume(top: Path, half: int) -> dict:
     }
 
 
+ODD_NAMES = (
+    *("Alex Smith", "Zoe\u0308 Müller", "Zoë Müller", 'O\'Brien; "Ö"', "名前", "=1+1", "Ada, Lady"),
+    *("x" * 120, "Jean-Luc  de la Tour", "😀 Grin", "CON", "a.b_c 02_dqn", "../up", "Straße", "ﬁ"),
+)
+
+
+def with_odd_names(top: Path, students: int) -> dict:
+    """The class as Moodle's archive, odd in every way; who lost a row or a point by that."""
+    stub = (top / "made" / "stubs" / "02_dqn.ipynb").read_bytes()
+    rows = ["Identifier;Full name;Grade"]
+    with zipfile.ZipFile(top / "odd.zip", "w") as archive:
+        for i in range(students):
+            data = (top / "class" / f"student{i:03d}_02_dqn.ipynb").read_bytes()
+            name = ODD_NAMES[i % len(ODD_NAMES)].replace("/", "_")
+            folder = f"{name}_{1000 + i}_assignsubmission_file"
+            files = [
+                {"02_dqn.ipynb": data, "notes.zip": b"PK"},
+                {"02_dqn.IPYNB": data, "__MACOSX/._02_dqn.ipynb": b"\0"},
+                {"02_dqn.ipynb": stub, "02_dqn (1).ipynb": data},
+                {"02_dqn-9.ipynb": stub, "02_dqn-10.ipynb": data, "plot.png": b""},
+                {"mine ü.ipynb": b"\xef\xbb\xbf" + data},
+                {"02_dqn.ipynb": data.decode().encode("utf-16")},
+            ][i % 6]
+            for file, content in files.items():
+                archive.writestr(f"{folder}/{file}", content)
+            rows.append(f'Participant {1000 + i};"{name.replace(chr(34), 2 * chr(34))}";')
+    (top / "roster.csv").write_text("\n".join(rows), encoding="utf-8")
+    to_fill = ("--roster", top / "roster.csv", "--match", "Identifier", "--column", "Grade")
+    run(top / "odd.zip", top / "odd", *to_fill)
+    with open(top / "odd" / "filled_roster.csv", encoding="utf-8", newline="") as file:
+        filled = {row["Identifier"]: row["Grade"] for row in csv.DictReader(file, delimiter=";")}
+    first = table(top / "first")
+    points = [100 * int(row["passed"]) / int(row["of"]) for _, row in sorted(first.items())]
+    found = [filled.get(f"Participant {1000 + i}") or "nan" for i in range(students)]
+    wrong = [i for i in range(students) if float(found[i]) != round(points[i], 2)]
+    return {"rows": len(table(top / "odd")), "other_points": wrong}
+
+
 def with_hostile(top: Path, students: int) -> dict:
-    """Every fourth student attacks, each in another way; the rest must not notice."""
+    """Every other student attacks, each in another way; the rest must not notice."""
     from tests.classroom.hostile import hostile
 
     outside, others = top / "outside", top / "class" / "student001_02_dqn.ipynb"
     outside.mkdir(mode=0o777)
     attacks = list(hostile(outside, others).items())
-    chosen = dict(zip(range(0, students, 4), attacks, strict=False))
+    chosen = dict(zip(range(0, students, 2), attacks, strict=False))
     for i, (_, data) in chosen.items():
         (top / "class" / f"student{i:03d}_02_dqn.ipynb").write_bytes(data)
     run(top / "class", top / "third")
@@ -160,9 +204,9 @@ def command(*words: object) -> None:
     )
 
 
-def run(submissions: Path, out: Path) -> None:
+def run(submissions: Path, out: Path, *options: object) -> None:
     """Grade on two cores to the end."""
-    command("grade", submissions, "--out", out, "--jobs", 2)
+    command("grade", submissions, "--out", out, "--jobs", 2, *options)
 
 
 def start_grading(submissions: Path, out: Path) -> subprocess.Popen:
@@ -192,6 +236,7 @@ def table(out: Path) -> dict[str, dict[str, str]]:
 def judge(result: dict) -> list[Goal]:
     """The promises about a class on the day of the deadline."""
     n, killed, hostile = result["students"], result["killed"], result["hostile"]
+    odd = result["odd"]
     changed, passed = len(hostile["others_changed"]), hostile["passed_by_attack"]
     outside = hostile["written_outside"]
     return [
@@ -207,6 +252,12 @@ def judge(result: dict) -> list[Goal]:
             f"killed after {killed['graded_before']} of {n}; graded twice "
             f"{killed['graded_twice']}; tables the same: {killed['same_tables']}",
             killed["same_tables"] and killed["graded_twice"] == 0 and killed["graded_before"] > 0,
+        ),
+        Goal(
+            f"{n} students with odd names, encodings, copies and archives",
+            "every one in the table, with the points of a plain submission",
+            f"{odd['rows']} rows, {len(odd['other_points'])} with other points",
+            odd["rows"] == n and not odd["other_points"],
         ),
         Goal(
             f"{hostile['kinds']} kinds of hostile submissions among {n}",
