@@ -270,8 +270,9 @@ def judge(result: dict) -> list[Goal]:
     solved = {name: sum(r >= SOLVED for r in returns) for name, returns in found.items()}
 
     def median(estimator: str, column: str) -> float:
-        """Over the frozen policies."""
-        return float(np.median([run[column] for run in noise_runs[estimator]]))
+        """Over the frozen policies; chance may have drowned the mean of a few batches (None)."""
+        known = [run[column] for run in noise_runs[estimator] if run[column] is not None]
+        return float(np.median(known)) if known else float("nan")
 
     def over_lambdas(column: str) -> str:
         medians = ((lam, median(f"GAE {lam:g}", column)) for lam in LAMBDAS)
