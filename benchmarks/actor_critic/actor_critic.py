@@ -4,8 +4,8 @@ Three parts. *Learning*: every method trains on ten seeds with the same number o
 is the last policy, played greedily for 100 episodes that no seed trained on. *Noise*: one policy
 is frozen half-way and its values are trained on, many batches of 16 episodes are played, and each
 estimator turns the very same episodes into gradients: how far do they scatter, and how far off is
-their mean? *Mistakes*: named mistakes of the lesson's exercises, and a learning rate ten times too
-large, on five seeds.
+their mean? Does the critic of that policy know which action is better? *Mistakes*: named mistakes
+of the lesson's exercises, and a learning rate ten times too large, on five seeds.
 """
 
 from __future__ import annotations
@@ -139,7 +139,10 @@ def gradient_noise(seed: int, batches: int) -> list[dict]:
 
     The reference is the mean of "value baseline", which uses no estimate in place of a reward.
     Differences are taken batch by batch, so that the luck of the draw cancels; what is left of it
-    is subtracted from the squared bias. "cosine" says how far the directions of the means agree.
+    is subtracted from the squared bias. "cosine" says how far the directions of the means agree,
+    "one_batch" how far, on average, that of one batch agrees with the mean of all other batches'
+    references. "length" is that of an estimator's own mean, and "own_noise" its variance over the
+    square of it: unlike "noise", it does not fall when an estimator is multiplied by one half.
     """
     agent, gamma = half_trained(seed), A2C.gamma
     envs = make("CartPole-v1", BATCH, 30_000 + seed)
@@ -154,13 +157,19 @@ def gradient_noise(seed: int, batches: int) -> list[dict]:
     stacked = {name: torch.stack(rows).double() for name, rows in gradients.items()}
     reference = stacked["value baseline"]
     signal = _square_of_mean(reference)
+    others = (reference.sum(0) - reference) / (batches - 1)
     rows = []
     for name, found in stacked.items():
         noise = float(found.var(0).sum() / signal)
         bias = float((_square_of_mean(found - reference) / signal) ** 0.5)
         cosine = torch.cosine_similarity(found.mean(0), reference.mean(0), dim=0)
+        own = _square_of_mean(found)
+        one_batch = torch.cosine_similarity(found, others, dim=1).mean()
         row = {"seed": seed, "estimator": name, "noise": round(noise, 4), "bias": round(bias, 4)}
         row |= {"cosine": round(float(cosine), 4), "mean_length": round(float(np.mean(lengths)), 1)}
+        row |= {"own_noise": round(float(found.var(0).sum() / own), 4) if own > 0 else None}
+        row |= {"length": round(float((own / signal) ** 0.5), 4)}
+        row |= {"one_batch": round(float(one_batch), 4)}
         rows.append(row)
     return rows
 
@@ -169,6 +178,68 @@ def _square_of_mean(rows: Tensor) -> Tensor:
     """Squared length of the true mean of rows (B, P), without what chance adds to it."""
     chance = rows.var(0).sum() / len(rows)
     return ((rows.mean(0) ** 2).sum() - chance).clamp(min=0)
+
+
+def after_action(obs: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """CartPole-v1's physics: states (S, 4) and actions (S,) to next states and "has it ended"."""
+    _, speed, angle, spin = obs.T
+    sin, cos = np.sin(angle), np.cos(angle)
+    push = (np.where(actions == 1, 10.0, -10.0) + 0.05 * spin**2 * sin) / 1.1
+    turn = (9.8 * sin - cos * push) / (0.5 * (4 / 3 - 0.1 * cos**2 / 1.1))
+    change = np.stack([speed, push - 0.05 * turn * cos / 1.1, spin, turn], axis=1)
+    found = obs + 0.02 * change
+    return found, (np.abs(found[:, 0]) > 2.4) | (np.abs(found[:, 2]) > np.deg2rad(12))
+
+
+@torch.no_grad()
+def critic_on_actions(agent: Agent, seed: int, states: int, rollouts: int) -> dict:
+    """Does the critic know which of the two actions is better? Its opinion beside the truth.
+
+    In states that ``agent``, a frozen policy, visits: the value of right minus that of left, by
+    the critic (r + gamma V(s')) and by the mean return of many rollouts. "true" and "critic"
+    are the standard deviations of that difference over the states, "correlation" is theirs; the
+    chance in the rollouts is subtracted from the variance. "level" is the correlation of the
+    critic's V(s) with the rollouts' value of the state.
+    """
+    gamma, rng = A2C.gamma, np.random.default_rng(seed)
+    envs = make("CartPole-v1", BATCH, 30_000 + seed)
+    episodes = actor_critic.play_episodes(agent, envs, torch.Generator().manual_seed(seed))
+    visited = episodes.obs[episodes.valid].double().numpy()
+    visited = visited[rng.choice(len(visited), states, replace=False)]
+
+    def seen(obs: np.ndarray) -> Tensor:
+        return torch.as_tensor(obs, dtype=torch.float32)
+
+    def right(obs: np.ndarray) -> np.ndarray:
+        return agent.network.policy(seen(obs)).logits.softmax(-1)[:, 1].numpy()
+
+    opinion, truth, chance = [], [], []
+    for action in (0, 1):
+        following, ended = after_action(visited, np.full(states, action))
+        opinion.append(1 + gamma * np.where(ended, 0, agent.network.value(seen(following)).numpy()))
+        totals, weight = np.ones(states * rollouts), gamma
+        index = np.flatnonzero(~np.repeat(ended, rollouts))
+        obs = np.repeat(following, rollouts, axis=0)[index]
+        for _ in range(400):  # 0.99 ** 400 is 0.02
+            totals[index] += weight
+            weight *= gamma
+            obs, ended = after_action(obs, rng.random(len(obs)) < right(obs))
+            obs, index = obs[~ended], index[~ended]
+        totals = totals.reshape(states, rollouts)
+        truth.append(totals.mean(1))
+        chance.append(totals.var(1, ddof=1).mean() / rollouts)
+    theirs, its = truth[1] - truth[0], opinion[1] - opinion[0]
+    spread = max(theirs.var() - sum(chance), 1e-9) ** 0.5
+    share = right(visited)
+    level = share * truth[1] + (1 - share) * truth[0]
+    values = agent.network.value(seen(visited)).numpy()
+    found = {
+        "true": spread,
+        "critic": its.std(),
+        "correlation": np.cov(theirs, its, ddof=0)[0, 1] / (spread * its.std()),
+        "level": np.corrcoef(level, values)[0, 1],
+    }
+    return {"seed": seed} | {name: round(float(x), 3) for name, x in found.items()}
 
 
 def measure(quick: bool) -> dict:
@@ -181,6 +252,9 @@ def measure(quick: bool) -> dict:
     ]
     for seed in few:
         runs += ({"method": "noise", **row} for row in gradient_noise(seed, 8 if quick else 64))
+        how_many = (20, 4) if quick else (200, 64)
+        found = critic_on_actions(half_trained(seed), seed, *how_many)
+        runs.append({"method": "critic on actions", **found})
     runs += [
         {"method": name, **train_and_test(seed, *method)}
         for seed in ([] if quick else few)
@@ -191,13 +265,18 @@ def measure(quick: bool) -> dict:
 
 def judge(result: dict) -> list[Goal]:
     runs = by(result["runs"], "method")
-    noise_runs = by(runs.pop("noise"), "estimator")
+    noise_runs, critics = by(runs.pop("noise"), "estimator"), runs.pop("critic on actions")
     found = {name: [run["return"] for run in rows] for name, rows in runs.items()}
     solved = {name: sum(r >= SOLVED for r in returns) for name, returns in found.items()}
 
     def median(estimator: str, column: str) -> float:
-        """Over the frozen policies."""
-        return float(np.median([run[column] for run in noise_runs[estimator]]))
+        """Over the frozen policies; chance may have drowned the mean of a few batches (None)."""
+        known = [run[column] for run in noise_runs[estimator] if run[column] is not None]
+        return float(np.median(known)) if known else float("nan")
+
+    def over_lambdas(column: str) -> str:
+        medians = ((lam, median(f"GAE {lam:g}", column)) for lam in LAMBDAS)
+        return ", ".join(f"λ {lam:g}: {value:.2g}" for lam, value in medians)
 
     goals = []
     for name in METHODS:
@@ -222,6 +301,32 @@ def judge(result: dict) -> list[Goal]:
             "each less than the one before",
             ", ".join(f"{name} {value:.3g}" for name, value in noise.items()),
             sorted(noise.values(), reverse=True) == list(noise.values()),
+        ),
+        reported(
+            "length of GAE's mean policy gradient, in lengths of the true one",
+            over_lambdas("length"),
+        ),
+        reported(
+            "variance of GAE's policy gradient, in squared lengths of its own mean",
+            over_lambdas("own_noise"),
+        ),
+        reported(
+            "cosine between one batch's policy gradient and the true one",
+            ", ".join(f"{name} {median(name, 'one_batch'):.2f}" for name in shown),
+        ),
+        reported(
+            "frozen policies on which GAE's mean policy gradient points backwards",
+            ", ".join(
+                f"λ {lam:g}: {sum(run['cosine'] < 0 for run in noise_runs[f'GAE {lam:g}'])}"
+                for lam in LAMBDAS
+            )
+            + f" of {len(noise_runs['GAE 0'])}",
+        ),
+        reported(
+            "value of right minus left, standard deviation over states: rollouts against critic",
+            ", ".join(f"{run['true']:.1f} against {run['critic']:.1f}" for run in critics)
+            + "; correlation "
+            + ", ".join(f"{run['correlation']:.2f}" for run in critics),
         ),
         Goal(
             "bias of GAE's policy gradient, in lengths of the true one",

@@ -61,7 +61,8 @@ def approx_kl(logp: Tensor, old_logp: Tensor) -> Tensor:
     """For each action, (...), an estimate of KL(pi_old || pi) that is never negative.
 
     With r = pi / pi_old, (r - 1) - log r: the mean over actions drawn from pi_old is the KL
-    exactly, and its spread is far smaller than that of -log r (Schulman 2020, "k3").
+    exactly, and while the two policies are close its spread is far smaller than that of -log r
+    (Schulman 2020, "k3").
     """
     log_ratio = logp - old_logp
     return torch.expm1(log_ratio) - log_ratio

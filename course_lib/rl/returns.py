@@ -64,7 +64,7 @@ def gae(
     """Generalised advantage estimates, (T, N): how much better than expected each action did.
 
     ``rewards``, ``values``, ``next_values`` (T, N) numbers; ``terminated``, ``truncated`` (T, N)
-    bool. The estimate is a sum of surprises ``delta``, each later one worth ``gamma * lam`` times
+    bool. The estimate is a sum of TD errors ``delta``, each later one worth ``gamma * lam`` times
     less: ``lam`` 0 trusts the values (little variance), 1 trusts the rewards (no bias).
 
     Two different things happen at an end. A termination takes the future from ``delta``. Both

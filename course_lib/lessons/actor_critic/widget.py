@@ -70,12 +70,12 @@ class AdvantageExplorer:
     def __repr__(self) -> str:
         rate = self.gamma * self.lam
         if rate == 0:
-            memory = "only the next surprise counts"
+            memory = "only the next TD error counts"
         elif rate == 1:
-            memory = "all surprises to come count in full"
+            memory = "all TD errors to come count in full"
         else:
             steps = math.log(0.5) / math.log(rate)
-            memory = f"the weight of a surprise halves every {steps:.1f} steps"
+            memory = f"the weight of a TD error halves every {steps:.1f} steps"
         words = [
             f"gamma {self.gamma:.2f}, lambda {self.lam:.2f}: {memory}.",
             f"The advantages spread by {self.advantages().std():.1f} (standard deviation).",

@@ -65,8 +65,8 @@ def test_the_advantages_are_those_of_the_function_it_is_given():
 
 def test_it_says_in_words_how_far_lambda_looks():
     explorer = AdvantageExplorer(stretch())
-    assert "only the next surprise counts" in explorer.set(lam=0.0)
-    assert "all surprises to come count in full" in explorer.set(gamma=1.0, lam=1.0)
+    assert "only the next TD error counts" in explorer.set(lam=0.0)
+    assert "all TD errors to come count in full" in explorer.set(gamma=1.0, lam=1.0)
     assert "halves every 1.0 steps" in explorer.set(gamma=1.0, lam=0.5)
     assert "The step at which the pole fell" in repr(explorer)
     with pytest.raises(ValueError, match=r"lam must lie in \[0, 1\], got 2"):
