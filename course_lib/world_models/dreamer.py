@@ -2,19 +2,19 @@
 
 Each round plays ``frames`` real steps with the present policy, trains the world model on all
 frames so far, then trains the policy in the model's dreams: rollouts of ``imagination.Dream``,
-returns and weights of ``returns``, the loss of ``rl.ppo``. The policy never learns from a real
-step.
+returns and weights of ``returns``, the loss of ``rl.ppo``. The first frame of a dream is real;
+every reward that the policy learns from is dreamed.
 
 The loop is that of Dyna (Sutton, 1991) and of SimPLe (Kaiser et al., arXiv 1903.00374); dreams
 that start in real frames and last a few steps are those of Dreamer (Hafner et al., arXiv
 1912.01603) and IRIS (2209.00588). Left out: training the policy on real steps as well, which
-would help, and would blur what the dream alone can teach.
+would blur what the dream alone can teach.
 
-The policy is as good as the model lets it be. On a single seed, a policy that had learned in the
-dreams of a model won 5.7 real bricks; one that had learned in the true game in their place, from
-the same real frames on and as long, won 7.3. That model lost the ball where a brick was hit, and a
-dream that ends whatever you do teaches nothing. So the recipe ``BREAKOUT`` spends on the model:
-many gradient steps on few windows each.
+The policy is as good as the model lets it be. On a single seed (a note from development, not a
+committed result), a policy that had learned in the dreams of a model won 5.7 real bricks; one that
+had learned in the true game in their place, from the same real frames on and as long, won 7.3. That
+model lost the ball where a brick was hit, and a dream that ends whatever you do teaches nothing. So
+the recipe ``BREAKOUT`` spends on the model: many gradient steps on few windows each.
 """
 
 import itertools

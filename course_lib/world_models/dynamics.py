@@ -60,7 +60,7 @@ def gaussian_nll(mean: Tensor, log_var: Tensor, targets: Tensor) -> Tensor:
     """Negative log-likelihood of ``targets`` under a Gaussian, in nats; (..., D) to (...).
 
     It says how surprising they are. ``mean``, ``log_var`` (natural logarithm of the variance) and
-    ``targets`` are (..., D). The D numbers are independent, so their surprises add up:
+    ``targets`` are (..., D). The D numbers are independent, so their likelihoods multiply:
     0.5 * sum((target - mean)^2 / var + log var + log 2 pi)   (arXiv 1805.12114, equation 1)
 
     The first term asks for a large variance wherever the mean is wrong, the second for a small
@@ -196,7 +196,7 @@ def train(
     """Train ``model`` in place; yield a dictionary of metrics after each gradient step.
 
     Metrics: ``steps`` (gradient steps so far), ``nll`` (nats per row, mean over members), ``error``
-    (root mean squared error in units of the usual change: 1 is "nothing ever changes").
+    (root mean squared error in units of the usual change: 1 is "always the mean change").
     """
     if data.rows < 2:
         raise ValueError(f"training needs at least two transitions, got {data.rows}")

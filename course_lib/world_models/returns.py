@@ -34,8 +34,9 @@ def dream_returns(
 def continue_weights(continues: Tensor) -> Tensor:
     """How likely each imagined step is reached at all, (T, N): its weight in every loss.
 
-    ``continues`` (T, N) as in ``dream_returns``. The first step is real, so its weight is 1; each
-    later one is reached if all steps *before* it went on.
+    ``continues`` (T, N) as in ``dream_returns``. The first step starts in a real frame, so its
+    weight is 1; each later one is reached if all steps *before* it went on. DreamerV3 (arXiv
+    2301.04104) multiplies the discount of each step in as well; these weights leave it out.
     """
     reached = torch.ones_like(continues)
     reached[1:] = continues[:-1].cumprod(0)
