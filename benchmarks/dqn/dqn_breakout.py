@@ -1,4 +1,4 @@
-"""DQN on MinAtar Breakout from pixels: five seeds, against random play.
+"""DQN on MinAtar Breakout from the screen, a grid of 10 x 10: five seeds, against random play.
 
 Every seed trains with `dqn.BREAKOUT` for a fixed number of frames. The last policy plays 100
 greedy episodes; an action is replaced by the previous one with chance 0.1, in training and in
