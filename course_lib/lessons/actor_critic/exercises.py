@@ -27,6 +27,8 @@ def _to_go_cases(rng: np.random.Generator) -> list[Case]:
         # 1 + 2/2 + 4/4, 2 + 4/2, 4
         Case("three rewards", (tensor([1.0, 2.0, 4.0]), 0.5), tensor([3.0, 4.0, 4.0])),
         Case("no discount", (tensor([1.0, 1.0, 1.0]), 1.0), tensor([3.0, 2.0, 1.0])),
+        Case("a reward that comes late", (tensor([0.0, 0.0, 1.0]), 0.5), tensor([0.25, 0.5, 1.0])),
+        Case("one step", (tensor([3.0]), 0.5), tensor([3.0])),
         Case(
             "two episodes, the second one shorter",
             (two, 0.5),
@@ -108,6 +110,11 @@ policy_gradient_loss = Exercise(
             is 0 belong to no episode, yet they count in your loss. Multiply by the mask, and divide
             by the number of rows that it keeps.
 
+        averages each episode first: `(logp * advantages.detach() * mask).sum() / mask.sum()`
+            becomes `((logp * advantages.detach() * mask).sum(0) / mask.sum(0)).mean()`. You took
+            the mean of each episode, then the mean of those. A step of a short episode weighs more
+            that way: divide the sum over all steps by the number of all steps that count.
+
         divides by all rows: `.sum() / mask.sum()` becomes `.mean()`. You left the masked rows out
             of the sum but counted them in the mean. Divide by `mask.sum()`.
 
@@ -124,8 +131,9 @@ policy_gradient_loss = Exercise(
             by row first, then average.
 
         no gradient of the policy: `(logp * advantages` becomes `(logp.detach() * advantages`. The
-            number is right, but you detached `logp`: no gradient reaches the policy, and training
-            would change nothing. It is the *advantages* that count as data.
+            number is right, but no gradient reaches the policy, and training would change nothing:
+            `logp` was detached on the way, or turned into plain numbers (`.item()`, `.tolist()`,
+            NumPy, `no_grad`). It is the *advantages* that count as data.
     """,
     hints=(
         "Multiply each log-probability by its advantage. Which sign makes descent go uphill?",
@@ -176,6 +184,9 @@ leave_one_out = Exercise(
         returns the baseline: `totals - others` becomes `others`. You returned the baseline itself.
             The advantage is what an episode got *minus* that.
 
+        divides by the number of all: ` / (totals.shape[1] - 1)` becomes ` / totals.shape[1]`. You
+            divided the sum of the others by N, the number of all episodes. There are N - 1 others.
+
         sums the others: ` / (totals.shape[1] - 1)` goes. You subtracted the sum of the other
             returns. Divide it by their number, N - 1.
     """,
@@ -197,11 +208,12 @@ def _gae_cases(rng: np.random.Generator) -> list[Case]:
     data = (_column(1.0, 2.0, 3.0), _column(2.0, 4.0, 6.0), _column(4.0, 8.0, 10.0))
     never, second = _column(False, False, False), _column(False, True, False)
     # Ground truth as the double sum of the definition, up to the episode's end.
-    length, width = 6, 3
+    length, width = 6, 4
     rewards, values, following = (_normal(rng, length, width) for _ in range(3))
     terminated, truncated = torch.zeros(2, length, width, dtype=torch.bool)
     terminated[int(rng.integers(1, 4)), 0] = True
     truncated[int(rng.integers(1, 4)), 1] = True
+    terminated[1, 3] = truncated[1, 3] = terminated[3, 3] = truncated[4, 3] = True
     gamma, lam = float(rng.uniform(0.8, 0.95)), float(rng.uniform(0.4, 0.7))
     expected = torch.zeros(length, width)
     for t, i in np.ndindex(length, width):
@@ -224,6 +236,17 @@ def _gae_cases(rng: np.random.Generator) -> list[Case]:
             (*data, never, second, 0.5, 0.5),
             _column(1.5, 2.0, 2.0),
         ),
+        Case(
+            "both flags at the second step",
+            (*data, second, second, 0.5, 0.5),
+            _column(0.5, -2.0, 2.0),
+        ),
+        Case(
+            "two ends, one after the other",
+            (*data, second, _column(True, False, False), 0.5, 0.5),
+            _column(1.0, -2.0, 2.0),
+        ),
+        Case("a single step", (*(x[:1] for x in (*data, never, never)), 0.5, 0.5), _column(1.0)),
         Case("lambda 0", (*data, never, never, 0.5, 0.0), _column(1.0, 2.0, 2.0)),
         Case("random experience", drawn, expected),
     ]
@@ -247,6 +270,15 @@ gae = Exercise(
 
         never cuts the trace: ` * going_on[t]` goes. Your trace never ends, so the surprises of the
             next episode leak into this one. Cut it where the episode terminated or was truncated.
+
+        cuts one row late: `going_on[t]` becomes `(going_on[t - 1] if t > 0 else 1)`. You cut the
+            trace one row too late. The end of row t keeps what comes *after* row t out of its
+            advantage: use the flags of row t itself.
+
+        reads the next row's flags: `going_on = 1` becomes `terminated, truncated =
+            (torch.cat([x[1:], torch.zeros_like(x[:1])]) for x in (terminated, truncated)); going_on
+            = 1`. You took the flags of row t + 1 for those of row t. Some programs note an end at
+            the row that begins anew; here it stands at the step that ended.
 
         takes the next row's value: `gamma * next_values` becomes
             `gamma * torch.cat([values[1:], next_values[-1:]])`. You took `values` of the next row
@@ -320,6 +352,9 @@ entropy_bonus = Exercise(
             `torch.softmax(logits, dim=-1).log()`. For a certain choice you get NaN: a probability
             is rounded to 0, and 0 times its logarithm is not a number. Get the logarithms from
             `torch.log_softmax` instead.
+
+        weights the logits: ` * logp)` becomes ` * logits)`. You averaged the logits. They are
+            log-probabilities only up to a constant: take the mean of `log_softmax(logits)`.
 
         normalises along the rows: `dim=-1` becomes `dim=0`. You normalised along the first axis,
             across different states. The actions lie along the last one: `dim=-1`.

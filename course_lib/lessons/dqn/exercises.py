@@ -48,6 +48,11 @@ epsilon_schedule = Exercise(
         `end`, so it arrives too early. The line runs from `start` to `end`: the distance to cover
         is `end - start`.
 
+    falls by a factor: `start + (end - start) * min(step / decay_steps, 1.0)` becomes
+        `start * (end / start) ** min(step / decay_steps, 1.0)`. You multiply epsilon by the same
+        factor at each step, a curve. It should go down in a straight line: subtract the same amount
+        at each step.
+
     jumps: `min(step / decay_steps, 1.0)` becomes `(step >= decay_steps)`. Your epsilon jumps from
         `start` to `end`. It should go down in a straight line.
     """,
@@ -75,6 +80,7 @@ def _ring_cases(rng: np.random.Generator) -> list[Case]:
     return [
         Case("an empty ring", (0, 3, 5), (np.array([0, 1, 2]), 3)),
         Case("filling it up", (3, 2, 5), (np.array([3, 4]), 5)),
+        Case("all but one row", (2, 2, 5), (np.array([2, 3]), 4)),
         Case("around the corner", (4, 3, 5), (np.array([4, 0, 1]), 5)),
         Case("the third time around", (13, 2, 5), (np.array([3, 4]), 5)),
         Case("a random ring", (written, count, capacity), (np.array(rows), filled)),
@@ -98,6 +104,10 @@ ring_indices = Exercise(
     counts what was overwritten: `min(written + count, capacity)` becomes `written + count`. Your
         `size` counts rows that were overwritten long ago. A ring of `capacity` rows never holds
         more than `capacity`.
+
+    bends the size as well: `min(written + count, capacity)` becomes `(written + count) % capacity`.
+        You took the remainder of the size, too. A ring that has gone around is not empty again: it
+        stays full, with `capacity` rows.
 
     starts one row late: `(written + np` becomes `(written + 1 + np`. You start one row too late.
         With nothing written yet, the first row is row 0.
@@ -127,13 +137,14 @@ ring_indices = Exercise(
 
 
 def _by_hand(
-    rewards: Tensor, terminated: Tensor, next_q: Tensor, gamma: float, choose: Callable
+    rewards: Tensor, terminated: Tensor, next_q: Tensor, gamma: float | Tensor, choose: Callable
 ) -> Tensor:
     """A plain loop over the batch: the value at `choose(row)` counts unless the task ended."""
+    gammas = gamma.tolist() if isinstance(gamma, Tensor) else [gamma] * len(rewards)
     targets = []
     for i, reward in enumerate(rewards.tolist()):
         later = 0.0 if terminated[i].item() == 1.0 else next_q[i].tolist()[choose(i)]
-        targets.append(reward + gamma * later)
+        targets.append(reward + gammas[i] * later)
     return torch.tensor(targets)
 
 
@@ -151,7 +162,7 @@ def _td_cases(rng: np.random.Generator) -> list[Case]:
     one, goes_on, ended = torch.tensor([1.0]), torch.zeros(1), torch.ones(1)
     row = torch.tensor([[2.0, 5.0]])
     rewards, terminated = torch.tensor([0.0, -1.0, 2.0]), torch.tensor([0.0, 1.0, 0.0])
-    rows = torch.tensor([[-3.0, -1.0, -2.0], [4.0, 4.0, 4.0], [0.0, 1.0, 8.0]])
+    rows = torch.tensor([[-3.0, -1.0, -2.0], [4.0, 4.0, 4.0], [1.0, 0.0, 8.0]])
     hand = [
         ("the episode goes on (or only its clock ran out)", (one, goes_on, row, 0.5), [3.5]),
         ("the task ended", (one, ended, row, 0.5), [1.0]),
@@ -165,7 +176,16 @@ def _td_cases(rng: np.random.Generator) -> list[Case]:
     drawn = rewards, torch.tensor([0.0, 1.0, 0.0, 1.0]), next_q, float(rng.uniform(0.5, 0.95))
     expected = _by_hand(*drawn, lambda i: _best(next_q, i))
     cases = [Case(name, args, torch.tensor(answer)) for name, args, answer in hand]
-    return [*cases, Case("a random batch", drawn, expected)]
+    spans = *drawn[:3], torch.tensor([0.9, 0.81, 0.729, 0.9])  # gamma ** steps of each row
+    return [
+        *cases,
+        Case("a random batch", drawn, expected),
+        Case(
+            "a discount of its own for each row",
+            spans,
+            _by_hand(*spans, lambda i: _best(next_q, i)),
+        ),
+    ]
 
 
 td_target = Exercise(
@@ -182,6 +202,14 @@ td_target = Exercise(
 
     forgets the discount: `gamma * ` goes. The future counts `gamma` times: multiply the next value
         by it.
+
+    discounts the reward: `rewards + gamma * (1 - terminated) * next_q.max(dim=1).values` becomes
+        `gamma * (rewards + (1 - terminated) * next_q.max(dim=1).values)`. You discounted the reward
+        as well. It is paid now, so it counts in full.
+
+    takes the best action's number: `next_q.max(dim=1).values` becomes `next_q.argmax(dim=1)`.
+        `argmax` gives the number of the best action. What it is worth is
+        `next_q.max(dim=1).values`.
 
     one maximum for the whole batch: `next_q.max(dim=1).values` becomes `next_q.max()`. You took one
         maximum over the whole batch. Each row needs its own: `dim=1` is the axis of the actions.
@@ -207,9 +235,9 @@ td_target = Exercise(
 
 
 def _n_step_cases(rng: np.random.Generator) -> list[Case]:
-    no, at_2 = [False] * 3, [False, True, False]
+    no, at_2, at_3, late = ([k in ends for k in (1, 2, 3)] for ends in ([], [2], [3], [2, 3]))
     drawn, gamma = rng.normal(size=4).round(3), float(rng.uniform(0.5, 0.95))
-    calm, at_3, at_4 = ([k == stop for k in range(4)] for stop in (None, 2, 3))
+    calm, third, fourth = ([k == stop for k in range(4)] for stop in (None, 2, 3))
     # Ground truth from powers of gamma.
     full, three = (sum(float(drawn[k]) * gamma**k for k in range(n)) for n in (4, 3))
     cases = [  # name, rewards, terminated, truncated, gamma, answer
@@ -217,14 +245,17 @@ def _n_step_cases(rng: np.random.Generator) -> list[Case]:
         ("terminated at the second step", [1, 2, 99], at_2, no, 0.5, (2.0, 2, True)),
         ("truncated at the second step", [1, 2, 99], no, at_2, 0.5, (2.0, 2, False)),
         ("both at the second step", [1, 2, 99], at_2, at_2, 0.5, (2.0, 2, True)),
+        ("truncated, then another ends", [1, 2, 99], at_3, at_2, 0.5, (2.0, 2, False)),
+        ("terminated, then another is cut", [1, 2, 99], at_2, at_3, 0.5, (2.0, 2, True)),
+        ("the first of two ends counts", [1, 2, 99], late, no, 0.5, (2.0, 2, True)),
         ("rewards below zero", [-1, -2, 0], no, no, 0.5, (-2.0, 3, False)),
         ("a window of one step", [3], [False], [False], 0.9, (3.0, 1, False)),
         ("one step, truncated", [3], [False], [True], 0.9, (3.0, 1, False)),
         ("one step, terminated", [3], [True], [False], 0.9, (3.0, 1, True)),
         ("four random steps", drawn, calm, calm, gamma, (full, 4, False)),
-        ("random, truncated at the third", drawn, calm, at_3, gamma, (three, 3, False)),
-        ("random, terminated at the third", drawn, at_3, calm, gamma, (three, 3, True)),
-        ("random, terminated at the end", drawn, at_4, calm, gamma, (full, 4, True)),
+        ("random, truncated at the third", drawn, calm, third, gamma, (three, 3, False)),
+        ("random, terminated at the third", drawn, third, calm, gamma, (three, 3, True)),
+        ("random, terminated at the end", drawn, fourth, calm, gamma, (full, 4, True)),
     ]
     return [
         Case(name, (np.array(r, float), np.array(end), np.array(cut), discount), answer)
@@ -244,6 +275,14 @@ n_step_target = Exercise(
     bootstraps through termination: `bool(terminated[k])` becomes `False`. You say that the task
         goes on after a termination, so a future will be added to it. Nothing comes after it:
         `ended` is True.
+
+    lets truncation win: `bool(terminated[k])` becomes `bool(terminated[k] and not truncated[k])`.
+        Where both flags are set you say that the task goes on. It terminated, and a clock that runs
+        out at the same step changes nothing about that.
+
+    asks for any termination: `bool(terminated[k])` becomes `bool(any(terminated))`. You say that
+        the task ended where a termination stands anywhere in the window. Rows after a truncation
+        belong to another episode: only the step at which you stopped counts.
 
     runs into the next episode: `terminated[k] or truncated[k]` becomes `terminated[k]`. You went on
         past a truncation. The rewards after it belong to another episode.
@@ -280,6 +319,7 @@ def _double_cases(rng: np.random.Generator) -> list[Case]:
         ("the networks disagree", (one, goes_on, online, slow, 0.5), 2.0),
         ("a timid chooser", (one, goes_on, online / 9, slow, 0.5), 2.0),
         ("they agree", (one, goes_on, slow, slow, 0.5), 4.0),
+        ("values below zero", (one, goes_on, -slow, -online, 0.5), -3.5),
         ("the task ended", (one, ended, online, slow, 0.5), 1.0),
     ]
     rewards, terminated = _normal(rng, 5), torch.tensor([0.0, 0.0, 1.0, 0.0, 0.0])
@@ -287,7 +327,14 @@ def _double_cases(rng: np.random.Generator) -> list[Case]:
     gamma = float(rng.uniform(0.5, 0.95))
     expected = _by_hand(rewards, terminated, slow, gamma, lambda i: _best(fast, i))
     cases = [Case(name, args, torch.tensor([answer])) for name, args, answer in hand]
-    return [*cases, Case("a random batch", (rewards, terminated, fast, slow, gamma), expected)]
+    gammas = torch.tensor([0.9, 0.81, 0.81, 0.729, 0.9])  # gamma ** steps of each row
+    spans = _by_hand(rewards, terminated, slow, gammas, lambda i: _best(fast, i))
+    drawn = rewards, terminated, fast, slow
+    return [
+        *cases,
+        Case("a random batch", (*drawn, gamma), expected),
+        Case("a discount of its own for each row", (*drawn, gammas), spans),
+    ]
 
 
 double_dqn_target = Exercise(
@@ -309,6 +356,14 @@ double_dqn_target = Exercise(
     bootstraps through termination: `td_target(rewards, terminated,` becomes
         `td_target(rewards, 0 * terminated,`. You bootstrapped through a terminal state: multiply
         the future by `1 - terminated`.
+
+    loses the last reward: `td_target(rewards, terminated, next_q_target.gather(1, best), gamma)`
+        becomes `(1 - terminated) * td_target(rewards, 0 * terminated, next_q_target.gather(1,
+        best), gamma)`. At the end you lost the reward itself. Only the *future* is multiplied by
+        `1 - terminated`.
+
+    forgets the discount: `best), gamma)` becomes `best), 1.0)`. The future counts `gamma` times:
+        multiply the next value by it.
 
     takes the smaller of two maxima: `next_q_target.gather(1, best)` becomes
         `torch.minimum(next_q_online.amax(1, True), next_q_target.amax(1, True))`. You took the

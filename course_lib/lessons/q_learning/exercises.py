@@ -16,14 +16,22 @@ def _backup_cases(rng: np.random.Generator) -> list[Case]:
     paid, worth = np.array([[1.0, 2.0], [5.0, 0.0]]), np.array([10.0, 20.0])
     by_hand = np.array([[1 + 0.5 * 10, 2 + 0.5 * 15], [5.0, 0.5 * 10]])
     transitions = rng.dirichlet(np.ones(3), size=(3, 2))
-    transitions[2, 1] = 0.0  # this move ends the episode
+    transitions[2, 1] = 0.0  # this move ends the episode,
+    transitions[0, 1] *= 0.5  # this one half of the time
     rewards, values = rng.normal(size=(3, 2)), rng.normal(size=3)
+    values[1] = -1 - abs(values[1])
     gamma = float(rng.uniform(0.5, 0.95))
     expected = rewards.copy()
     for s, a, t in np.ndindex(3, 2, 3):
         expected[s, a] += gamma * transitions[s, a, t] * values[t]
+    maybe = np.array([[[0.5, 0.0]], [[0.0, 1.0]]])  # state 0 ends half of the time, 1 never does
     return [
         Case("two states by hand", (two, paid, worth, 0.5), by_hand),
+        Case(
+            "a move that may end the episode",
+            (maybe, np.array([[4.0], [1.0]]), worth, 0.5),
+            np.array([[4 + 0.5 * 5], [1 + 0.5 * 20]]),
+        ),
         Case("gamma 0 sees the reward only", (two, paid, worth, 0.0), paid.copy()),
         Case("a random world", (transitions, rewards, values, gamma), expected),
     ]
@@ -48,6 +56,16 @@ bellman_backup = Exercise(
         `np.where(transitions > 0, values, -np.inf).max(axis=2, initial=0)`. You took the best state
         that the move may lead to. The ice decides where you land: average over the possible states,
         weighted by their chances.
+
+    divides by the chances: `transitions @ values` becomes
+        `(transitions @ values) / np.maximum(transitions.sum(axis=2), 1e-9)`. You divided by the sum
+        of the chances, as `np.average` does. Where a move may end the episode they add up to less
+        than 1, and the rest is a future worth nothing. Do not divide.
+
+    weights the reward: `rewards + gamma * transitions @ values` becomes
+        `(transitions * (rewards[:, :, None] + gamma * values)).sum(axis=2)`. You multiplied the
+        reward by the chances, too. Where a move may end the episode they add up to less than 1, and
+        a part of the reward gets lost. Add `rewards` outside the sum.
 
     maximises too early: `rewards + gamma * transitions @ values` becomes
         `(rewards + gamma * transitions @ values).max(axis=1)`. You already took the best action:
@@ -106,6 +124,16 @@ epsilon_greedy = Exercise(
         `(1 - epsilon) / q.shape[-1] + epsilon *`. You explore with chance `1 - epsilon`. Epsilon is
         the chance of a *random* action.
 
+    leaves the best out: `epsilon / q.shape[-1] + (1 - epsilon) * best / best.sum(axis=-1,
+        keepdims=True)` becomes
+        `np.where(best, (1 - epsilon) / best.sum(), epsilon / q.shape[-1])`. Your chances add up to
+        less than 1. A random action may be the best one as well: each action gets `epsilon / A`,
+        and the best ones get their share of `1 - epsilon` on top.
+
+    softmax: `best / best.sum(axis=-1, keepdims=True)` becomes `np.exp(q) / np.exp(q).sum()`. You
+        gave the other actions a share by softmax. Epsilon-greedy gives `1 - epsilon` to the best
+        action alone, however close the second is.
+
     never explores: `epsilon / q.shape[-1] + (1 - epsilon) *` goes. Your policy always takes the
         best action it knows, so it never finds a better one. Give every action `epsilon / A`.
     """,
@@ -137,6 +165,7 @@ def _update_cases(rng: np.random.Generator) -> list[Case]:
         Case("half of the way down", (10.0, 2.0, 0.5), 6.0),
         Case("the whole way", (2.0, 10.0, 1.0), 10.0),
         Case("no step at all", (2.0, 10.0, 0.0), 2.0),
+        Case("values below zero", (-4.0, -8.0, 0.25), -5.0),
         Case("random numbers", (value, target, alpha), (1 - alpha) * value + alpha * target),
     ]
 
@@ -150,6 +179,9 @@ q_update = Exercise(
 
     adds the target: `(target - value)` becomes `target`. You added the target itself. Then the
         value grows for ever, even when it is right. Add the *error*, `target - value`.
+
+    returns the step: `value + alpha * (target - value)` becomes `alpha * (target - value)`. That is
+        how far the value moves, not where it arrives: add the step to the old `value`.
 
     moves away: `value + alpha` becomes `value - alpha`. Your value moves away from the target: look
         at the sign of the error.
@@ -171,14 +203,15 @@ q_update = Exercise(
 
 def _one_step_cases(rng: np.random.Generator, follow: bool) -> list[Case]:
     """Cases for both targets; `follow` says whether the action taken next counts, or the best."""
-    row, below = np.array([1.0, 5.0, 3.0, -2.0]), np.array([-8.0, -4.0, -7.0])
-    drawn, action = rng.normal(size=4), int(rng.integers(4))
+    row, below = np.array([1.0, 5.0, 3.0, -2.0]), np.array([-4.0, -8.0, -7.0])
+    drawn = rng.permutation([*rng.normal(size=3).tolist(), 2.0 + rng.random()])
+    action = int(drawn.argmax() + rng.integers(1, 4)) % 4  # any but the best
     reward, gamma = float(rng.normal()), float(rng.uniform(0.5, 0.95))
     future = drawn.tolist()[action] if follow else sorted(drawn.tolist())[-1]
     return [
         Case("the episode goes on", (2.0, False, row, 2, 0.5), 2 + 0.5 * (3.0 if follow else 5.0)),
         Case("the episode ended", (2.0, True, row, 2, 0.5), 2.0),
-        Case("values below zero", (-1.0, False, below, 2, 1.0), -1 - (7.0 if follow else 4.0)),
+        Case("values below zero", (-1.0, False, below, 1, 1.0), -1 - (8.0 if follow else 4.0)),
         Case("gamma 0", (2.0, False, row, 3, 0.0), 2.0),
         Case("a random step", (reward, False, drawn, action, gamma), reward + gamma * future),
         Case("a random last step", (reward, True, drawn, action, gamma), reward),
@@ -201,6 +234,13 @@ q_learning_target = Exercise(
 
     forgets the discount: `gamma * ` goes. The best value of the next state is one step away: it
         counts `gamma` times.
+
+    takes the best action's number: `next_q.max()` becomes `next_q.argmax()`. `argmax` gives the
+        number of the best action. What it is worth is `next_q.max()`.
+
+    discounts the reward: `reward + gamma * (1 - terminated) * next_q.max()` becomes
+        `gamma * (reward + (1 - terminated) * next_q.max())`. You discounted the reward as well. It
+        is paid now, so it counts in full.
 
     loses the last reward: `reward + gamma * (1 - terminated) * next_q.max()` becomes
         `(1 - terminated) * (reward + gamma * next_q.max())`. At the end you lost the reward itself.
@@ -232,6 +272,10 @@ sarsa_target = Exercise(
 
     forgets the discount: `gamma * ` goes. The next action is one step away: its value counts
         `gamma` times.
+
+    loses the last reward: `reward + gamma * (1 - terminated) * next_q[next_action]` becomes
+        `(1 - terminated) * (reward + gamma * next_q[next_action])`. At the end you lost the reward
+        itself. Only the future is worth nothing there.
 
     adds the action's number: `next_q[next_action]` becomes `next_action`. `next_action` is the
         number of an action, not its value. Look the value up in `next_q`.

@@ -10,13 +10,17 @@ from course_lib.rl import returns
 
 
 def _success_cases(rng: np.random.Generator) -> list[Case]:
-    drawn = rng.integers(0, 10, size=8).astype(float)
-    reached = sum(not value < 5 for value in drawn)
+    drawn = rng.normal(size=7).round(2)
+    goal = float(drawn[rng.integers(7)])  # one episode reaches it exactly
+    reached = sum(not value < goal for value in drawn)
     return [
         Case("both reach the goal", (np.array([480.0, 500.0]), 475.0), 1.0),
         Case("one of four reaches it", (np.array([1.0, 2.0, 3.0, 9.0]), 5.0), 0.25),
         Case("reaching the goal exactly counts", (np.array([10.0, 4.0]), 10.0), 0.5),
-        Case("eight random episodes", (drawn, 5.0), reached / 8),
+        Case("nobody reaches it", (np.array([1.0, 2.0, 4.9]), 5.0), 0.0),
+        Case("a goal below zero", (np.array([-200.0, -150.0, -110.0, -90.0]), -110.0), 0.5),
+        Case("a goal between whole numbers", (np.array([5.0, 5.2]), 5.1), 0.5),
+        Case("seven random episodes", (drawn, goal), reached / 7),
     ]
 
 
@@ -67,6 +71,10 @@ discounted_return = Exercise(
 
     discounts the first reward: `return total` becomes `return gamma * total`. You discounted the
         first reward too. It counts in full: the exponent starts at 0.
+
+    discounts once: `reversed(rewards)` becomes `[sum(rewards[1:]), rewards[0]]`. You discounted all
+        later rewards alike, by one factor gamma. Each further step takes another one: reward number
+        t counts `gamma**t` times.
 
     discounts the past: `reversed(rewards)` becomes `rewards`. You discounted from the wrong end:
         the *last* reward is the furthest away, so it takes the largest power of gamma.

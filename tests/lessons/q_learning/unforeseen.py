@@ -14,18 +14,38 @@ UNFORESEEN = {
     "bellman_backup": {
         "nothing for a reward of 0": lambda p, r, v, gamma: np.where(r == 0, 0, r + gamma * p @ v),
         "the likeliest successor alone": lambda p, r, v, gamma: r + gamma * v[p.argmax(-1)],
+        "what ends stays where it is": lambda p, r, v, gamma: (
+            r + gamma * (p @ v + (1 - p.sum(-1)) * v[:, None])
+        ),
+        "values never below zero": lambda p, r, v, gamma: r + gamma * p @ np.maximum(v, 0),
+        "from the next state to this one": lambda p, r, v, gamma: (
+            r + gamma * np.einsum("tas,t->sa", p, v)
+        ),
     },
     "epsilon_greedy": {
         "the last of several best": greedy_ties_last,
-        "softmax": lambda q, e: (
+        "the best never below zero": lambda q, e: (
+            e / len(q) + (1 - e) * (q == max(0, q.max())) / max(1, (q == max(0, q.max())).sum())
+        ),
+        "shared in proportion to the values": lambda q, e: (
+            e / len(q) + (1 - e) * (q - q.min() + 1e-9) / (q - q.min() + 1e-9).sum()
+        ),
+        "softmax of nine times the values": lambda q, e: (
             e / q.shape[-1] + (1 - e) * np.exp(9 * q) / np.exp(9 * q).sum(axis=-1, keepdims=True)
         ),
     },
     "q_update": {
+        "an error cut at 1": lambda v, target, alpha: v + alpha * max(-1.0, min(1.0, target - v)),
+        "right for values above zero": lambda v, target, alpha: (
+            v + alpha * (target - v) if v > 0 else alpha * target
+        ),
         "squares the step": lambda v, target, alpha: v + alpha**2 * (target - v),
         "sign of the error": lambda v, target, alpha: v + alpha * float(np.sign(target - v)),
     },
     "q_learning_target": {
+        "right for the first case alone": lambda r, end, q, a, gamma: r + gamma * (1 - end) * q[1],
+        "the reward at least": lambda r, end, q, a, gamma: max(r, r + gamma * (1 - end) * q.max()),
+        "discounted twice": lambda r, end, q, a, gamma: r + gamma**2 * (1 - end) * q.max(),
         "never below zero": lambda r, end, q, a, gamma: (
             r + gamma * (1 - end) * max(0.0, float(q.max()))
         ),
@@ -34,6 +54,10 @@ UNFORESEEN = {
         ),
     },
     "sarsa_target": {
+        "right for the first case alone": lambda r, end, q, a, gamma: r + gamma * (1 - end) * q[2],
+        "the action's place in the order": lambda r, end, q, a, gamma: (
+            r + gamma * (1 - end) * np.sort(q)[a]
+        ),
         "the action after": lambda r, end, q, a, gamma: (
             r + gamma * (1 - end) * float(q[(a + 1) % len(q)])
         ),
