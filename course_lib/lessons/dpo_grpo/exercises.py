@@ -66,8 +66,12 @@ pair_loss = Exercise(
         *difference* of logarithms: subtract it.
 
     overflows: `F.logsigmoid(beta * margin)` becomes `torch.log(torch.sigmoid(beta * margin))`. For
-        a very wrong pair your sigmoid is rounded to 0, and its logarithm is minus infinity.
+        a very wrong pair the sigmoid is rounded to 0 (and exp(300) to infinity), so that your loss
+        is infinite.
         `F.logsigmoid` computes both in one step and stays finite.
+
+    IPO: `-F.logsigmoid(beta * margin)` becomes `(margin - 1 / (2 * beta)) ** 2`. This is IPO's loss
+        (Azar et al., 2023), which asks for a margin of 1 / (2 beta). DPO's is -log sigmoid.
 
     forgets the logarithm: `F.logsigmoid` becomes `torch.sigmoid`. That is minus the *probability*
         of the label. The loss is its surprise (negative log-likelihood): minus the logarithm of the
@@ -166,6 +170,15 @@ group_advantages = Exercise(
     variance: `.std(` becomes `.var(`, `.masked_fill(tied, 0.0)` goes. You divided by the variance.
         The deviation is its root: `std`, not `var`.
 
+    leaves itself out: `rewards - rewards.mean(dim=1, keepdim=True)` becomes `rewards -
+        (rewards.sum(dim=1, keepdim=True) - rewards) / (rewards.shape[1] - 1)`. You compared with
+        the mean of the *other* responses, as RLOO does. That is G / (G - 1) times as much: GRPO's
+        mean is that of the whole group, the response itself included.
+
+    1e-4 under the root: `(rewards.std(dim=1, keepdim=True) + 1e-4)` becomes
+        `(rewards.var(dim=1, keepdim=True) + 1e-4).sqrt()`. Nearly: you added the 1e-4 to the
+        variance, under the root. It belongs to the deviation: `std(...) + 1e-4`.
+
     no baseline: `rewards - rewards.mean(dim=1, keepdim=True)` becomes `rewards * 1`,
         `.masked_fill(tied, 0.0)` goes. You did not subtract the mean. Without it every rewarded
         response is made more probable, also the worst of its group.
@@ -205,6 +218,11 @@ def _kl_cases(rng: np.random.Generator) -> list[Case]:
         Case("k1: twice, half, equally probable", (logp, ref, "k1"), floats([log2, -log2, 0])),
         Case("k2", (logp, ref, "k2"), floats([log2**2 / 2, log2**2 / 2, 0])),
         Case("k3", (logp, ref, "k3"), floats([0.5 - 1 + log2, 2 - 1 - log2, 0])),
+        Case(
+            "k3: fifty times less probable than under the reference",
+            (floats([math.log(0.01)]), floats([half]), "k3"),
+            floats([50 - 1 - math.log(50)]),
+        ),
         *(
             Case(f"{k}: random log-probabilities", (floats(a), floats(b), k), floats(x), atol=1e-5)
             for k, x in spelled.items()
@@ -241,6 +259,9 @@ kl_estimate = Exercise(
 
     k2 not halved: `0.5 * ` goes. Your k2 is twice too large: half of the square, as in a Taylor
         series.
+
+    k2 and k3 exchanged: `kind == "k2"` becomes `kind == "k3"`. You have k2 and k3 exchanged: k2 is
+        half of the square, k3 the one with the exponential.
 
     always k1: `if kind == "k1"` becomes `if True`. You return k1 for each `kind`. As a loss its
         expected gradient is zero, so it would hold nothing.
@@ -293,6 +314,8 @@ def _weight_cases(rng: np.random.Generator) -> list[Case]:
         case(longest_8, two, "constant", 8, [1 / 16, 1 / 16]),
         case(five, two, "token", 8, [1 / 5, 1 / 5]),
         case("a row without a response: 0, not NaN", ["xx", ".."], "sequence", 4, [1 / 4, 0]),
+        case("no response at all: 0, not NaN", ["..", ".."], "token", 4, [0, 0]),
+        case("a single token counts 1", [".x.", "..."], "token", 4, [1, 0]),
         *(
             case(f"{kind}: three random responses", rows, kind, longest, shares)
             for kind, shares in drawn.items()
@@ -320,6 +343,14 @@ token_weights = Exercise(
     always by tokens: `normalise == "sequence"` becomes `False`, `normalise == "constant"` becomes
         `False`. That is "token" in each case. With "sequence" the *responses* have equal weight, so
         a token of a long one counts less.
+
+    names exchanged: `normalise == "sequence"` becomes `normalise == "token"`. You have "sequence"
+        and "token" exchanged. "sequence" divides by the length of each *response* (and by B), so
+        responses count alike; "token" by the number of all tokens, so tokens do.
+
+    width of the batch: `len(mask) * max_new_tokens` becomes `mask.numel()`. Your "constant" divides
+        by the number of columns, prompt included, which changes from batch to batch. Divide by
+        `max_new_tokens`.
 
     longest of the batch: `len(mask) * max_new_tokens` becomes `len(mask) * mask.sum(1).max()`. Your
         "constant" is the longest response *of this batch*: it changes from batch to batch. Divide

@@ -20,6 +20,8 @@ def _last_cases(rng: np.random.Generator) -> list[Case]:
         ("padding on the left", values, ("..xx", "...x"), [4, 8]),
         ("a row of padding alone is worth 0", values, ("....", "xxx."), [0, 7]),
         ("one token at the start", values, ("x...", "x..."), [1, 5]),
+        ("padding on both sides", values, (".xx.", ".x.."), [3, 6]),
+        ("a value of exactly 0 is one", floats([[5, 0, 7, 7]]), ("xx..",), [0]),
         ("the last value need not be the largest", -values, ("xxx.", ".xxx"), [-3, -8]),
     ]
     drawn = rng.normal(size=(5, 6))
@@ -61,6 +63,11 @@ last_token = Exercise(
         without any real token gets the value of some column. Return 0 there:
         `torch.where(valid_mask.any(1), picked, 0.0)`.
 
+    an empty row reads its end: `last.clamp(min=0)` becomes `(last % len(column))`,
+        `torch.where(last >= 0, picked, 0.0)` becomes `picked`. A row without any real token gets
+        the value of its last column. Return 0 there, for instance by
+        `torch.where(valid_mask.any(1), picked, 0.0)`.
+
     keeps a dimension: `picked, 0.0)` becomes `picked, 0.0)[:, None]`. The numbers are right, in
         the shape (B, 1). `gather` keeps the dimension that it reads: take it away with `[:, 0]`,
         or a later difference of (B, 1) and (B,) is (B, B).
@@ -89,7 +96,7 @@ def _nll_cases(rng: np.random.Generator) -> list[Case]:
     rows = [
         ("the first preferred, the second, a tie", [2, 2, 2], [0, 0, 0], [1, 0, 0.5], mixed),
         ("only the difference counts", [102, -8], [100, -10], [1, 1], [win, win]),
-        ("very sure and wrong: large, not infinite", [-200], [0], [1], [200]),
+        ("very sure and wrong: large, not infinite", [-200, 200], [0, 0], [1, 0], [200, 200]),
         ("six random pairs", a, b, share, nll),
     ]
     return [Case(row[0], tuple(map(floats, row[1:4])), floats(row[4]), rtol=1e-4) for row in rows]
@@ -119,8 +126,19 @@ pairwise_nll = Exercise(
 
     log of a sigmoid: `F.logsigmoid(difference)` becomes `torch.sigmoid(difference).log()`,
         `F.logsigmoid(-difference)` becomes `(1 - torch.sigmoid(difference)).log()`. Right on paper.
-        But a sigmoid of -200 is rounded to 0, and its logarithm is -inf: one such pair and all
-        weights are nan. Use `F.logsigmoid` on the difference.
+        But a sigmoid of -200 is rounded to 0 (and exp(200) to infinity): the loss is infinite, and
+        after one such pair all weights are nan. Use `F.logsigmoid` on the difference.
+
+    a label is plus or minus: `-share * F.logsigmoid(difference) -
+        (1 - share) * F.logsigmoid(-difference)` becomes
+        `-F.logsigmoid((2 * share - 1) * difference)`. You let the label choose the sign of the
+        difference. For a tie that leaves nothing of the pair: the loss is log 2, whatever the
+        rewards are. Weigh both sides, `share` and `1 - share`.
+
+    a tie is a defeat: `-share * F.logsigmoid(difference) -
+        (1 - share) * F.logsigmoid(-difference)` becomes
+        `-torch.where(share > 0.5, F.logsigmoid(difference), F.logsigmoid(-difference))`. You count
+        a tie as a win of the second. At 0.5 both sides count half.
 
     no logarithm: `-share * F.logsigmoid(difference) - (1 - share) * F.logsigmoid(-difference)`
         becomes `share * torch.sigmoid(-difference) + (1 - share) * torch.sigmoid(difference)`.
@@ -159,6 +177,7 @@ def _accuracy_cases(rng: np.random.Generator) -> list[Case]:
         (tie, [1, 1, 5], [2, 0, 0], [0, 0, 0.5], 0.5),
         ("small differences count, too", [0.2, 0.4, -0.1], [0.1, 0.3, 9], [1, 1, 1], 2 / 3),
         ("two right, and a label that says tie", [3, 2, 5], [1, 0, 0], [1, 1, 0.5], 2.5 / 3),
+        ("equal rewards and a label that says tie: half", [4, 3], [4, 1], [0.5, 1], 0.75),
         ("twelve random pairs", a, b, share, sum(each) / 12),
     ]
     return [Case(row[0], tuple(map(floats, row[1:4])), floats(row[4])) for row in rows]
@@ -181,6 +200,19 @@ accuracy = Exercise(
     equal rewards prefer the second: `(torch.sign(chosen - rejected) + 1) / 2` becomes
         `(chosen > rejected).float()`. With `>` equal rewards count as a choice of the second. They
         are none: count half, as `(torch.sign(d) + 1) / 2` does.
+
+    two truth values: `(share * first + (1 - share) * (1 - first))` becomes
+        `((chosen > rejected) == (share > 0.5)).float()`. You compare two truth values, and neither
+        knows a third case: equal rewards and a tied label both pass for "the second". Count half
+        where there is a tie on either side.
+
+    a tie has to be hit: `(share * first + (1 - share) * (1 - first))` becomes
+        `(first == share).float()`. You ask whether rewards and label say the same, ties included. A
+        tie on either side has no right answer: count half, also where both are ties.
+
+    distance to the label: `(share * first + (1 - share) * (1 - first))` becomes
+        `(1 - (first - share).abs())`. Right but for one case: equal rewards *and* a tied label
+        count 1 in your version. A tie counts half, also there.
 
     ignores the share: `(share * first + (1 - share) * (1 - first))` becomes `first`. You counted
         how often the first wins. Whether that is right depends on `share`: where it is 0, the
@@ -211,7 +243,9 @@ accuracy = Exercise(
 
 def _noisy_cases(rng: np.random.Generator) -> list[Case]:
     # p = 3/4 and 1/2; with a fifth turned round, q = 0.8 * 0.75 + 0.2 * 0.25 = 0.65 and 1/2.
+    # A hundredth: q = 0.99 * 0.75 + 0.01 * 0.25 = 0.745.
     rewards = [math.log(3), 0, math.log(3)], [0, 0, 0]
+    few = -np.log([0.745, 0.5, 0.255])
     sure = "very sure, and the label says otherwise: it may be one of the turned ones"
     a, b = rng.normal(scale=2, size=(2, 5))
     share, flip = np.array([1, 0, 0.5, 1, 0]), float(rng.uniform(0.1, 0.4))
@@ -227,7 +261,7 @@ def _noisy_cases(rng: np.random.Generator) -> list[Case]:
             0.2,
             -np.log([0.65, 0.5, 0.35]),
         ),
-        ("nobody careless: the plain loss", *rewards, [1, 0, 0], 0.0, -np.log([0.75, 0.5, 0.25])),
+        ("a hundredth: nearly the plain loss", *rewards, [1, 0, 0], 0.01, few),
         (sure, [300], [0], [0], 0.2, [-math.log(0.2)]),
         ("five random pairs", a, b, share, flip, nll),
     ]
@@ -261,6 +295,14 @@ noisy_nll = Exercise(
     turns the wrong share round: `(1 - flip) * p + flip * (1 - p)` becomes
         `flip * p + (1 - flip) * (1 - p)`. You exchanged the two: `flip` is the share of labels that
         is turned round, so p is weighed by 1 - flip.
+
+    a coin instead of the other side: `flip * (1 - p)` becomes `flip * 0.5`. You let the careless
+        throw a coin: flip / 2. Here a careless label is the *other* one for certain, so what comes
+        from that side is flip times its probability, 1 - p.
+
+    ignores the share: `-share * q.log() - (1 - share) * (1 - q).log()` becomes `-q.log()`. You took
+        every label as one for the first. Where `share` is 0 the label says the second, and its
+        probability is 1 - q.
 
     forgets who was turned to it: `+ flip * (1 - p)` goes, `(1 - q).log()` becomes
         `((1 - flip) * (1 - p)).log()`. You took away the labels that are turned round, but not

@@ -60,6 +60,11 @@ token_logp = Exercise(
         `[logp, torch.zeros_like(logp[:, :1])]`. You read the logits one position *after* the token.
         They know it and its successor. Shift the other way: logits at t - 1 for the token at t.
 
+    one column early: `[torch.zeros_like(logp[:, :1]), logp]` becomes
+        `[logp, torch.zeros_like(logp[:, :1])]`. Your numbers stand one column too far left: the
+        number of the token at t belongs in column t, where its mask is. Put the column of zeros in
+        front, not at the end.
+
     forgets the mask: `.masked_fill(~response_mask.bool(), 0.0)` goes. Prompt and padding have
         log-probabilities too in your answer. The policy wrote neither: set everything outside
         `response_mask` to 0.
@@ -148,6 +153,13 @@ terminal_rewards = Exercise(
         token. That token is the end: writing it is an action, and it would earn nothing, so
         stopping would never be learned.
 
+    an empty row is paid: `column == last` becomes `column == last % len(column)`. A row without a
+        response gets its score in the last column, where an index of -1 points. Such a row gets
+        nothing.
+
+    an empty row is paid at its start: `column == last` becomes `column == last.clamp(min=0)`. A row
+        without a response gets its score in column 0. Such a row gets nothing.
+
     nothing but the score: `torch.where(column == last, scores[:, None], 0.0)` becomes
         `scores.clone()`. You returned the scores as they came, (B,). What is asked for is one
         number per token, (B, T), 0 but for one.
@@ -219,6 +231,14 @@ kl_shaped_rewards = Exercise(
     ratio instead of its logarithm: `(logp - ref_logp)` becomes `(logp - ref_logp).exp()`. You
         charge the ratio of probabilities. It is 1, not 0, where both agree: take the difference of
         the log-probabilities.
+
+    k2: `(logp - ref_logp)` becomes `(0.5 * (logp - ref_logp) ** 2)`. This is the estimator k2, half
+        of the square: never negative, so it charges a token also for being *less* probable than
+        under the reference. The price here is the signed log-ratio itself.
+
+    weighted by the probability: `(logp - ref_logp)` becomes `(logp.exp() * (logp - ref_logp))`.
+        You weighted the log-ratio by the probability of the token, as in the formula of the KL. The
+        tokens were *drawn* with that probability, so it is in the mean already.
 
     k3: `(logp - ref_logp)` becomes `(torch.expm1(ref_logp - logp) + logp - ref_logp)`. This is the
         estimator k3: never negative, with the same mean, and fine as a diagnostic. As a reward it
@@ -314,6 +334,13 @@ whiten_advantages = Exercise(
         / (advantages[response_mask].std() + 1e-8))`. Torch's `std` divides by n - 1 by default.
         Among a thousand tokens nobody would notice; here the spread over what the mask keeps is
         asked for: `correction=0`.
+
+    a mean of row means: `losses.whiten(advantages, response_mask)` becomes
+        `((advantages
+        - torch.stack([a[m].mean() for a, m in zip(advantages, response_mask)]).mean())
+        / (advantages[response_mask].std(correction=0) + 1e-8))`. Your mean is that of the rows'
+        means, in which a token of a short response counts more. Each token counts the same: take
+        the mean of `advantages[response_mask]`.
 
     numbers outside: `.masked_fill(~response_mask.bool(), 0.0)` goes. Mean and spread are right, but
         prompt and padding now hold numbers. Nobody chose them: 0 outside the mask.

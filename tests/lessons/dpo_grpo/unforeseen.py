@@ -1,8 +1,29 @@
 """Wrong answers that no exercise of this lesson names, which its checks refuse all the same."""
 
+import torch
 import torch.nn.functional as F
 
 from course_lib.rlhf import dpo, grpo
+
+
+def divided(difference, rewards, scale, divisor):
+    """Advantages with another divisor, 0 for a tied group."""
+    tied = rewards.amax(1, keepdim=True) == rewards.amin(1, keepdim=True)
+    return (difference / divisor if scale == "std" else difference).masked_fill(tied, 0.0)
+
+
+def only_one(kind, wrong):
+    """KL estimates that are right but for one kind, whose d the function ``wrong`` takes."""
+    return lambda logp, ref, asked: (
+        wrong(logp - ref) if asked == kind else grpo.kl_estimate(logp, ref, asked)
+    )
+
+
+def weights_but(kind, divisor):
+    """Weights that are right but for one kind, where ``divisor`` of the mask divides."""
+    return lambda mask, asked, longest: (
+        mask / divisor(mask) if asked == kind else grpo.token_weights(mask, asked, longest)
+    )
 
 
 def sequential_loss(chosen, rejected, ref_chosen, ref_rejected, beta):
@@ -14,6 +35,13 @@ def sequential_loss(chosen, rejected, ref_chosen, ref_rejected, beta):
 UNFORESEEN = {
     "pair_loss": {
         "no margin below zero": sequential_loss,
+        "hinge": lambda c, r, rc, rr, beta: F.relu(1 - beta * ((c - rc) - (r - rr))),
+        "each side by itself": lambda c, r, rc, rr, beta: (
+            -F.logsigmoid(beta * (c - rc)) - F.logsigmoid(-beta * (r - rr))
+        ),
+        "probabilities": lambda c, r, rc, rr, beta: (
+            -F.logsigmoid(beta * ((c - rc).exp() - (r - rr).exp()))
+        ),
         "beta on the reference alone": lambda c, r, rc, rr, beta: (
             -F.logsigmoid((c - r) - beta * (rc - rr))
         ),
@@ -24,14 +52,30 @@ UNFORESEEN = {
             grpo.group_advantages(rewards, scale)
             + (rewards.mean(1, keepdim=True) - rewards.median(1, keepdim=True).values)
         ),
-        "against the others": lambda rewards, scale="std": (
-            grpo.group_advantages(rewards, scale) * rewards.shape[1] / (rewards.shape[1] - 1)
+        "the spread of the batch": lambda rewards, scale: divided(
+            rewards - rewards.mean(1, keepdim=True), rewards, scale, rewards.std() + 1e-4
+        ),
+        "error of the mean": lambda rewards, scale: divided(
+            rewards - rewards.mean(1, keepdim=True),
+            rewards,
+            scale,
+            rewards.std(1, keepdim=True) / rewards.shape[1] ** 0.5 + 1e-4,
+        ),
+        "against the best": lambda rewards, scale: divided(
+            rewards - rewards.amax(1, keepdim=True),
+            rewards,
+            scale,
+            rewards.std(1, keepdim=True) + 1e-4,
         ),
         "ranks": lambda rewards, scale="std": grpo.group_advantages(
             rewards.argsort(1).argsort(1).float(), scale
         ),
     },
     "kl_estimate": {
+        "k2 of the ratio": only_one("k2", lambda d: torch.expm1(d) ** 2 / 2),
+        "k1 without its sign": only_one("k1", lambda d: d.abs()),
+        "k3 kept small": only_one("k3", lambda d: torch.expm1((-d).clamp(max=1)) + d),
+        "k3 whose ratio is a constant": only_one("k3", lambda d: torch.expm1(-d).detach() + d),
         "never negative": lambda logp, ref, kind="k3": grpo.kl_estimate(logp, ref, kind).clamp(
             min=0
         ),
@@ -40,6 +84,13 @@ UNFORESEEN = {
         ),
     },
     "token_weights": {
+        "by column": weights_but("sequence", lambda mask: mask.sum(0).clamp(min=1) * len(mask)),
+        "a token more": weights_but(
+            "sequence", lambda mask: (mask.sum(1, keepdim=True) + 1) * len(mask)
+        ),
+        "the mean length": weights_but(
+            "token", lambda mask: mask.sum(1).float().mean().clamp(min=1)
+        ),
         "root of the length": lambda mask, normalise="sequence", max_new_tokens=1: (
             grpo.token_weights(mask, normalise, max_new_tokens)
             * (mask.sum(1, keepdim=True).float().sqrt() if normalise == "sequence" else 1)

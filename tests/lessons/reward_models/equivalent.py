@@ -1,3 +1,12 @@
 """Changes of this lesson's references that make no difference, with the reason for each."""
 
-EQUIVALENT: dict[str, dict[str, str]] = {}
+EQUIVALENT: dict[str, dict[str, str]] = {
+    "last_token": {
+        "0 -> -1, in picked = values.gather(1, last.clamp(min=0)[:, None])[:, 0]": (
+            "`gather` leaves one column, which is the first and the last"
+        ),
+        "1 -> 2, in last = torch.where(valid_mask.bool(), column, -1).amax(dim=1": (
+            "any number below 0 says that a row has no token"
+        ),
+    },
+}

@@ -27,6 +27,15 @@ def _last(mask):
 
 UNFORESEEN = {
     "token_logp": {
+        "against the best token": lambda logits, tokens, mask: (
+            _token_logp(logits, tokens) - _token_logp(logits, logits.argmax(-1).roll(1, 1))
+        ).masked_fill(~mask, 0),
+        "the token before": lambda logits, tokens, mask: _shift(
+            logits.log_softmax(-1).gather(-1, tokens[..., None])[..., 0]
+        ).masked_fill(~mask, 0),
+        "the sum over the vocabulary is a constant": lambda logits, tokens, mask: _shift(
+            logits.gather(-1, tokens.roll(-1, 1)[..., None])[..., 0] - logits.logsumexp(-1).detach()
+        ).masked_fill(~mask, 0),
         "in bits": lambda logits, tokens, mask: bits(_token_logp(logits, tokens)).masked_fill(
             ~mask.bool(), 0
         ),
@@ -38,6 +47,16 @@ UNFORESEEN = {
         ).masked_fill(~mask.bool(), 0),
     },
     "terminal_rewards": {
+        "never in the last column": lambda scores, mask: (
+            scores[:, None]
+            * (mask & ~mask.roll(-1, 1))
+            * (torch.arange(mask.shape[1]) + 1 < mask.shape[1])
+        ),
+        "from the last token on": lambda scores, mask: torch.where(
+            (torch.arange(mask.shape[1]) >= _last(mask)) & mask.any(1, keepdim=True),
+            scores[:, None],
+            0.0,
+        ),
         "at the first and the last": lambda scores, mask: torch.where(
             (torch.arange(mask.shape[1]) == _last(mask))
             | (torch.arange(mask.shape[1]) == mask.int().argmax(1, keepdim=True)),
@@ -51,6 +70,12 @@ UNFORESEEN = {
         ),
     },
     "kl_shaped_rewards": {
+        "shared by the tokens": lambda r, logp, ref, mask, beta: (
+            r - beta * (logp - ref) * mask / mask.sum(1, keepdim=True)
+        ),
+        "the mean of the response": lambda r, logp, ref, mask, beta: (
+            r - beta * ((logp - ref) * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True) * mask
+        ),
         "half of it": lambda r, logp, ref, mask, beta: r - 0.5 * beta * (logp - ref) * mask,
         "only where it costs": lambda r, logp, ref, mask, beta: (
             r - beta * (logp - ref).clamp(min=0) * mask
@@ -60,6 +85,20 @@ UNFORESEEN = {
         ),
     },
     "whiten_advantages": {
+        "spread around zero": lambda a, mask: (
+            (a - a[mask].mean()) / (a[mask].square().mean().sqrt() + 1e-8) * mask
+        ),
+        "each row's own spread": lambda a, mask: torch.stack(
+            [
+                (row - a[mask].mean()) / (row[m].std(correction=0) + 1e-8) * m
+                for row, m in zip(a, mask, strict=True)
+            ]
+        ),
+        "the mean of the columns": lambda a, mask: (
+            (a - (a * mask).sum(0) / mask.sum(0).clamp(min=1))
+            / (a[mask].std(correction=0) + 1e-8)
+            * mask
+        ),
         "twice the deviation": lambda a, mask: (whiten(a, mask) / 2).masked_fill(~mask.bool(), 0),
         "outliers cut": lambda a, mask: whiten(a, mask).clamp(-1, 1).masked_fill(~mask.bool(), 0),
         "the median for the mean": lambda a, mask: (
