@@ -115,13 +115,33 @@ def _names(source: str) -> tuple[set[str], set[str], set[str]]:
         for symbol in table.get_symbols():
             if symbol.is_referenced() if outermost else symbol.is_global():
                 uses.add(symbol.get_name())
-            if symbol.is_global() and (symbol.is_assigned() or symbol.is_imported()):
+            given = symbol.is_assigned() or symbol.is_imported()
+            # from Python 3.12 on, `[x := 1 for ...]` shows as no more than this
+            given |= outermost and symbol.is_declared_global()
+            if symbol.is_global() and given:
                 bound.add(symbol.get_name())
         for child in table.get_children():
             look(child, bound)
 
     look(symtable.symtable(source, "submission", "exec"), gives)
-    return uses, gives, by_call
+    loops = _loop_names(source)
+    return uses - loops, gives - loops, by_call
+
+
+def _loop_names(source: str) -> set[str]:
+    """Names that nothing but comprehensions uses: no globals, as Python 3.12 shows them."""
+    tree = ast.parse(source)
+    loops, others, inside = set(), set(), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp):
+            targets = [n for g in node.generators for n in ast.walk(g.target)]
+            for name in ast.walk(node):
+                inside.setdefault(id(name), set()).update(getattr(n, "id", "") for n in targets)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            (loops if node.id in inside.get(id(node), ()) else others).add(node.id)
+        others |= {getattr(node, "name", None), getattr(node, "asname", None)}
+    return loops - others
 
 
 def program(position: int, statements: list[Statement], givers: Mapping[str, list[int]]) -> str:
