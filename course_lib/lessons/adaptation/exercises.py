@@ -30,8 +30,9 @@ def _prompt_cases(rng: np.random.Generator) -> list[Case]:
         Case("no example (zero-shot)", (task, [], "big"), f"{task}\n\nInput: big\nOutput:"),
         Case(
             "no instruction: the examples alone say what to do",
-            ("", [up, hot], "big"),
-            "Input: up\nOutput: down\n\nInput: hot\nOutput: cold\n\nInput: big\nOutput:",
+            ("", [up, hot, ("in", "out")], "big"),
+            "Input: up\nOutput: down\n\nInput: hot\nOutput: cold\n\nInput: in\nOutput: out"
+            "\n\nInput: big\nOutput:",
         ),
         Case("neither instruction nor example", ("", [], "big"), "Input: big\nOutput:"),
         Case("three random examples", ("Continue.", shots, w[6]), expected),
