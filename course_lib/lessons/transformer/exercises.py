@@ -427,8 +427,8 @@ def _top_p_cases(rng: np.random.Generator) -> list[Case]:
         case("one token alone exceeds p", (sure, 0.6), _kept(sure, "..x.")),
         case("p = 1 keeps all", (mixed, 1.0), mixed),
         case("logits need not be log-probabilities", (both, 0.9), _kept(both, ".xxx", "..x.")),
-        case(f"three random rows, p = {p:.2f}", (logits, p), filtered),
-        case("the same in three dimensions", (logits[:, None], p), filtered[:, None]),
+        case(f"three random texts of one, p = {p:.2f}", (logits[:, None], p), filtered[:, None]),
+        case("the same as three rows", (logits, p), filtered),
     ]
 
 
