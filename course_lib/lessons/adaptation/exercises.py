@@ -30,9 +30,11 @@ def _prompt_cases(rng: np.random.Generator) -> list[Case]:
         Case("no example (zero-shot)", (task, [], "big"), f"{task}\n\nInput: big\nOutput:"),
         Case(
             "no instruction: the examples alone say what to do",
-            ("", [hot, up], "big"),
-            "Input: hot\nOutput: cold\n\nInput: up\nOutput: down\n\nInput: big\nOutput:",
+            ("", [up, hot, ("in", "out")], "big"),
+            "Input: up\nOutput: down\n\nInput: hot\nOutput: cold\n\nInput: in\nOutput: out"
+            "\n\nInput: big\nOutput:",
         ),
+        Case("neither instruction nor example", ("", [], "big"), "Input: big\nOutput:"),
         Case("three random examples", ("Continue.", shots, w[6]), expected),
     ]
 
@@ -70,6 +72,10 @@ few_shot_prompt = Exercise(
 
     no empty line: `"\n\n"` becomes `"\n"`. There is no empty line between the parts. It tells the
         model where one example ends: join the parts with "\n\n".
+
+    no blank after the colons: `Input: {q}\nOutput: {a}` becomes `Input:{q}\nOutput:{a}`,
+        `Input: {question}` becomes `Input:{question}`. There is no blank after your colons. The
+        blank belongs to the token of the word that follows: write "Input: " and "Output: ".
 
     an empty instruction leaves a gap: `[instruction] if instruction else []` becomes
         `[instruction]`. Without an instruction your prompt begins with two new lines. Leave the
@@ -133,6 +139,10 @@ response_mask = Exercise(
     starts late: `>=` becomes `>`. The first token of each response is missing. Columns count from
         0, so it stands in column `prompt_lengths`: compare with `>=`.
 
+    starts early: `prompt_lengths[:, None]` becomes `prompt_lengths[:, None] - 1`. Your mask keeps
+        the last token of each prompt too. Columns count from 0, so the first token of the response
+        stands in column `prompt_lengths`.
+
     shifts by one: `lengths.device)` becomes `lengths.device) + 1`. Your mask is one column early.
         The mask marks the tokens to be *learned*; that the position before them predicts them is
         the loss's business.
@@ -171,8 +181,11 @@ def _half(numbers) -> Tensor:
 
 def _forward_cases(rng: np.random.Generator) -> list[Case]:
     one = torch.ones(1, 3)
-    # A x = 1 + 1/256 - 1 and B A x = 1/2: bfloat16 would round A to 1, and has no 256.5.
-    fine = (_half([[1, 1]]), _half([[256, 0], [0, 1]]), [[1 + 1 / 256, -1]], [[128], [128]], 1.0)
+    # B A x is 1/2 in each row. In bfloat16 the first would lose it if A or B A were rounded, the
+    # second if A x were, the third if B were; and there is no 256.5.
+    a = [[1 + 1 / 256, -1], [1, 1 / 256], [0, 1], [1, 0], [1, 0]]
+    b = [[128, 0, 0, 0, 0], [0, 128, -128, 0, 0], [0, 0, 0, 128.5, -128], [0, 0, 0, 0.5, 0]]
+    fine = (_half([[1, 1]]), _half([[0, 1], [0, 1], [0, 1], [256, 0]]), a, b, 1.0)
     x, weight = rng.normal(size=(2, 4, 5)), rng.normal(size=(3, 5))
     a, b, scale = rng.normal(size=(2, 5)), rng.normal(size=(3, 2)), float(rng.uniform(1.5, 4))
     # Ground truth: the one matrix that the adapted layer stands for, in double precision.
@@ -183,7 +196,7 @@ def _forward_cases(rng: np.random.Generator) -> list[Case]:
         case("scale 1", (one, W, A, B, 1.0), [[6, 6]]),
         case("alpha / r = 16 / 8", (one, W, A, B, 2.0), [[9, 12]]),
         case("before training B is zero", (one, W, A, 0 * B, 2.0), [[3, 0]]),
-        case("x and W in bfloat16, A and B in float32", fine, _half([[256, 1.5]])),
+        case("x and W in bfloat16, A and B in float32", fine, _half([[1.5, 1.5, 1.5, 256]])),
         case("two random texts of four words", drawn, expected, atol=1e-4),
     ]
 
@@ -218,6 +231,16 @@ lora_forward = Exercise(
     rounds the adapters: `x, a, b` becomes `x, a.to(x.dtype), b.to(x.dtype)`. You turned `a` and `b`
         into bfloat16, which keeps three digits: most of what they learn is rounded away. Turn `x`
         into float32 for the correction instead: `x.to(a.dtype)`.
+
+    merges in half precision: `F.linear(x, weight) + correction(x, a, b, scale)` becomes
+        `F.linear(x, weight + (scale * b @ a).to(weight.dtype))`. You added the correction to
+        `weight` in bfloat16, which keeps three digits, and made `b @ a`, as large as the weight.
+        Send `x` in float32 through `a`, then through `b`.
+
+    rounds on the way: `correction(x, a, b, scale)` becomes `scale *
+        F.linear(F.linear(x.to(a.dtype), a).to(x.dtype), b.to(x.dtype))`. You rounded to bfloat16
+        between `a` and `b`. Stay in float32 until the whole correction is there, then
+        `.to(x.dtype)`.
 
     stays in float32: `correction(x, a, b, scale)` becomes `correction(x.to(a.dtype), a, b, scale)`.
         With `x` in bfloat16 you return float32, and the next layer, in bfloat16, refuses it. Give
@@ -268,6 +291,9 @@ merge_weight = Exercise(
     subtracts: ` + ` becomes ` - `. You subtracted the correction: that takes an adapter out again.
         Merging adds it.
 
+    divides by the rank again: `scale * (b @ a)` becomes `scale / len(a) * (b @ a)`. You divided by
+        the rank once more. `scale` is alpha / r already: use it as it is.
+
     divides by the scale: `scale * (b @ a)` becomes `(b @ a) / scale`. You divided by `scale`. It is
         alpha / r already: multiply.
 
@@ -297,7 +323,7 @@ merge_weight = Exercise(
 
 
 def _mean_cases(rng: np.random.Generator) -> list[Case]:
-    one = [[[1, 2], [3, 6], [50, 70]]]
+    one = [[[0, 2], [4, 6], [50, 70]]]
     two = (one * 2, bits("...", ".x."))
     lengths, hidden = rng.permutation([2, 3, 5]), rng.normal(size=(3, 6, 4))
     # Ground truth: cut the padding off, then take a plain mean.
@@ -306,8 +332,8 @@ def _mean_cases(rng: np.random.Generator) -> list[Case]:
     return [
         case("two words and one padding", (one, bits("xx.")), [[2, 4]]),
         case("no padding", (one, bits("xxx")), [[18, 26]]),
-        case("padding on the left", (one, bits(".xx")), [[26.5, 38]]),
-        case("a row without any word beside one with a word", two, [[0, 0], [3, 6]]),
+        case("padding on the left", (one, bits(".xx")), [[27, 38]]),
+        case("a row without any word beside one with a word", two, [[0, 0], [4, 6]]),
         case("three random sentences", (hidden, mask), expected, atol=1e-5),
     ]
 
@@ -344,6 +370,14 @@ masked_mean = Exercise(
     takes the first position: `(hidden * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)` becomes
         `hidden[:, 0]`. You took the first position. Some encoders are trained to sum up the
         sentence there; this one is trained for the mean over its words.
+
+    takes the largest: `(hidden * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)` becomes
+        `hidden.masked_fill(~mask[..., None], -torch.inf).amax(dim=1)`. You took the largest number
+        of each channel (max pooling). This encoder is trained for the mean over its words.
+
+    takes the last position: `(hidden * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)` becomes
+        `hidden[:, -1]`. You took the last position, which in a shorter sentence is padding. The
+        vector of the sentence is the mean over its words.
 
     averages the channels: `(hidden * kept).sum(dim=1) / kept.sum(dim=1).clamp(min=1)` becomes
         `hidden.mean(dim=-1) * mask`. You averaged the channels of each position, (B, T). Average

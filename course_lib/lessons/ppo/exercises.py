@@ -91,6 +91,7 @@ def _surrogate_cases(rng: np.random.Generator) -> list[Case]:
         Case("good, but less probable: all wrong", (_row(0.5), _row(2.0), 0.2), _row(-1.0)),
         Case("bad, and already much less probable", (_row(0.5), _row(-2.0), 0.2), _row(1.6)),
         Case("bad, but more probable: all wrong", (_row(1.5), _row(-2.0), 0.2), _row(3.0)),
+        Case("a wider clip", (_row(1.4, 2.0), _row(2.0, 2.0), 0.5), _row(-2.8, -3.0)),
         Case("six random rows", (_row(*ratio), _row(*advantages), clip), _row(*expected)),
     ]
 
@@ -126,6 +127,14 @@ clipped_surrogate = Exercise(
             `(ratio * advantages).clamp(1 - clip, 1 + clip)`. You clipped ratio times advantage.
             Only the ratio lives around 1: clip it, and multiply by the advantage afterwards.
 
+        clips only above: `1 - clip, 1 + clip` becomes `max=1 + clip`. You limited the ratio only
+            from above. A bad action pays by becoming rarer: there the lower limit, `1 - clip`, is
+            the one that counts.
+
+        clips only below: `1 - clip, 1 + clip` becomes `min=1 - clip`. You limited the ratio only
+            from below. A good action pays by becoming more probable: there the upper limit,
+            `1 + clip`, is the one that counts.
+
         clips around zero: `1 - clip, 1 + clip` becomes `-clip, clip`. You clipped the ratio to
             ±clip. An unchanged policy has ratio 1, so the limits are `1 - clip` and `1 + clip`.
 
@@ -156,6 +165,11 @@ def _value_cases(rng: np.random.Generator) -> list[Case]:
     drawn = (_row(*values), _row(*targets), _row(*old), clip)
     return [
         Case("without a clip", (_row(3.0, 0.0), _row(1.0, 1.0), None, None), _row(2.0, 0.5)),
+        Case(
+            "without a clip, though the old values are known",
+            (_row(3.0, 0.0), _row(1.0, 1.0), _row(1.0, 2.0), None),
+            _row(2.0, 0.5),
+        ),
         Case("moved a little", (_row(1.1), two, one, 0.2), _row(0.405)),
         Case("moved far, towards its target", (_row(1.5), two, one, 0.2), _row(0.32)),
         Case("moved far, away from its target", (_row(0.5), two, one, 0.2), _row(1.125)),
@@ -192,6 +206,10 @@ value_loss = Exercise(
             how far a value has moved from its *old* value:
             `old_values + (values - old_values).clamp(-clip, clip)`.
 
+        keeps the value near zero: `old_values + (values - old_values).clamp` becomes
+            `values.clamp`. You kept the value itself within ±clip. What is limited is how far it
+            moves: `old_values + (values - old_values).clamp(-clip, clip)`.
+
         learns from the old values: `torch.max(squared, (near - targets) ** 2)` becomes
             `(values - old_values) ** 2`. You drew the values towards `old_values`, what the network
             used to say. They should learn from `targets`, what really came.
@@ -217,6 +235,11 @@ def _kl_cases(rng: np.random.Generator) -> list[Case]:
         Case("nothing has changed", (_row(-0.3, -4.0), _row(-0.3, -4.0)), _row(0.0, 0.0)),
         Case("twice as probable: 2 - 1 - log 2", (_logs(1.0), _logs(0.5)), _row(0.3068528)),
         Case("half as probable: 1/2 - 1 + log 2", (_logs(0.5), _logs(1.0)), _row(0.1931472)),
+        Case(
+            "log-probabilities of -200, as those of a long sentence",
+            (_row(-200.0), _row(-200.5)),
+            _row(0.1487213),
+        ),
         Case("six random actions", (_logs(*new), _logs(*old)), _row(*expected), atol=1e-5),
     ]
 
@@ -228,6 +251,15 @@ approx_kl = Exercise(
         the plain estimate: `torch.expm1(log_ratio) - log_ratio` becomes `-log_ratio`. That is -log
             r, also an unbiased estimate (k1), but a noisy one: it is negative for every action that
             became more probable. Add `r - 1`, whose mean is 0: the mean stays and the noise goes.
+
+        weighs by the probability: `torch.expm1(log_ratio) - log_ratio` becomes
+            `-torch.exp(old_logp) * log_ratio`. You multiplied by the probability, as in the sum
+            over *all* actions. These actions were drawn: likely ones come up more often already.
+
+        divides the probabilities: `logp - old_logp` becomes
+            `torch.log(torch.exp(logp) / torch.exp(old_logp))`. You took `exp` of each logarithm
+            before dividing. With log-probabilities of -200 both are 0 in float32, and 0/0 is NaN.
+            Subtract first: `log_ratio = logp - old_logp`.
 
         measures the other way round: `logp - old_logp` becomes `old_logp - logp`. Your r is upside
             down. The actions were drawn from the old policy, so the ratio is pi / pi_old:
@@ -275,6 +307,11 @@ def _gaussian_cases(rng: np.random.Generator) -> list[Case]:
             _row(-2 * 0.9189385 - 1.0),
         ),
         Case(
+            "twenty standard deviations away: its density is too small for float32",
+            (_row(20)[None], _row(0)[None], _row(0)),
+            _row(-0.9189385 - 200.0),
+        ),
+        Case(
             "narrow: standard deviation 0.1, density above 1",
             (_row(0.1)[None], _row(0)[None], _logs(0.1)),
             _row(-0.9189385 - 0.5 + math.log(10)),
@@ -314,6 +351,13 @@ gaussian_logp = Exercise(
             `exp(log_std)` for the variance. It is the standard deviation: divide by it *before*
             squaring, and subtract the whole `log_std`.
 
+        multiplies by the width: `torch.exp(-log_std)` becomes `torch.exp(log_std)`. You multiplied
+            by the standard deviation. A distance is counted *in* standard deviations: divide by
+            `torch.exp(log_std)`.
+
+        adds the width: `) - log_std)` becomes `) + log_std)`. The sign of `log_std` is wrong: a
+            wide bell is low, so it is subtracted.
+
         divides by log_std: `* torch.exp(-log_std)` becomes `/ log_std`. You divided by `log_std`, a
             logarithm, which may be 0 or negative. The standard deviation is `torch.exp(log_std)`.
 
@@ -321,8 +365,16 @@ gaussian_logp = Exercise(
             dimension also has `-0.5 * log(2 * pi)`. Ratios would survive that; the log-probability
             itself is wrong.
 
+        one constant for all dimensions: `scaled**2 + math.log(2 * math.pi)` becomes `scaled**2`,
+            `.sum(-1)` becomes `.sum(-1) - 0.5 * math.log(2 * math.pi)`. You subtracted the constant
+            once. Each of the D dimensions has one: add it before the sum.
+
         forgets the width: `) - log_std)` becomes `))`. A wide bell is low: `- log_std` is missing.
             Without it, widening the bell would make every action more probable.
+
+        multiplies the densities: `.sum(-1)` becomes `.exp().prod(-1).log()`. You multiplied the
+            densities and took the logarithm afterwards. Far from the mean they are too small for
+            float32: 0, whose logarithm is minus infinity. Add logarithms instead.
 
         forgets the logarithm: `.sum(-1)` becomes `.sum(-1).exp()`. You returned the density. Its
             *logarithm* is asked for.

@@ -51,16 +51,21 @@ def _attention_cases(rng: np.random.Generator) -> list[Case]:
     ]
     # Ground truth: the batch, the heads and the positions one by one, in double precision.
     q, (k, v) = rng.normal(size=(2, 3, 3, 4)), rng.normal(size=(2, 2, 3, 5, 4))
-    mask = np.tril(np.ones((3, 5), dtype=bool), 2)
-    expected = np.empty_like(q)
-    for at in np.ndindex(2, 3):
-        expected[at] = _attend_by_hand(q[at], k[at], v[at], mask)
-    drawn = case("two texts, three heads, 3 queries, 5 keys", (q, k, v, mask), expected, atol=1e-5)
+    causal = np.tril(np.ones((3, 5), dtype=bool), 2)
+    each = np.stack([[causal] * 3, [causal & (np.arange(5) > 0)] * 3])  # the second begins later
+    drawn = []
+    for words, mask in (("", causal), (", a mask for each", each)):
+        expected = np.empty_like(q)
+        for at in np.ndindex(2, 3):
+            seen = np.broadcast_to(mask, (2, 3, 3, 5))[at]
+            expected[at] = _attend_by_hand(q[at], k[at], v[at], seen)
+        name = f"two texts, three heads, 3 queries, 5 keys{words}"
+        drawn.append(case(name, (q, k, v, mask), expected, atol=1e-5))
     # As many queries as keys: exchanging the two would keep the shape.
     q, k, v = rng.normal(size=(3, 4, 3))
     mask = np.tril(np.ones((4, 4), dtype=bool))
     expected = _attend_by_hand(q, k, v, mask)
-    return [*hand, drawn, case("4 queries, 4 keys", (q, k, v, mask), expected, atol=1e-5)]
+    return [*hand, *drawn, case("4 queries, 4 keys", (q, k, v, mask), expected, atol=1e-5)]
 
 
 attention = Exercise(
@@ -83,6 +88,9 @@ attention = Exercise(
     softmax over the queries: `softmax(dim=-1)` becomes `softmax(dim=-2)`. Your softmax runs over
         the queries, so the weights of one *key* sum to 1. Each query shares its attention among the
         keys: `softmax(dim=-1)`.
+
+    softmax over axis 1: `softmax(dim=-1)` becomes `softmax(dim=1)`. With a batch and heads in
+        front, axis 1 is no longer that of the keys. Count from the end: `softmax(dim=-1)`.
 
     masks after softmax: `masked_fill(~mask, -torch.inf).softmax(dim=-1)` becomes
         `softmax(dim=-1).masked_fill(~mask, 0.0)`. You set weights to 0 after softmax, so the
@@ -148,6 +156,9 @@ causal_mask = Exercise(
     does not see itself: `keys - queries` becomes `keys - queries - 1`. No position sees itself in
         your mask, and the first one sees nothing at all: softmax over nothing is NaN. A token may
         look at itself; what it must not see is the *next* one.
+
+    sees one too far: `keys - queries` becomes `keys - queries + 1`. Each position sees the token
+        after it, the very one that it has to predict. The last key it may see is its own.
 
     sees the future: `tril` becomes `triu`. Your triangle is the upper one: each position sees what
         comes after it. It would copy the answer. `tril` keeps the lower triangle.
@@ -250,8 +261,8 @@ residual_block = Exercise(
 
     normalises the stream: `x = x + attention(norm1(x))` becomes `x = norm1(x); x = x +
         attention(x); x = norm2(x)`, `feed_forward(norm2(x))` becomes `feed_forward(x)`. You
-        normalised the stream itself (`x = norm1(x)`). Only the branch should read the normalised
-        copy; the stream is only ever added to: `x = x + attention(norm1(x))`.
+        normalised the stream itself, and added to the norm's output. Only the branch should read
+        the normalised copy; the stream is only ever added to: `x = x + attention(norm1(x))`.
 
     side by side: `x = x + attention` becomes `found = attention`, `x + feed_forward` becomes `x +
         found + feed_forward`. Both branches read the same `x`. Some models do that, but here the
@@ -263,6 +274,12 @@ residual_block = Exercise(
 
     uses the first norm twice: `norm2(x)` becomes `norm1(x)`. Both branches use `norm1`. Each norm
         has its own learned weights: the second branch reads `norm2(x)`.
+
+    forgets the first norm: `norm1(x)` becomes `x`. Attention reads the stream as it is: give it
+        `norm1(x)`.
+
+    forgets the second norm: `norm2(x)` becomes `x`. The network reads the stream as it is: give it
+        `norm2(x)`.
 
     forgets the norms: `norm1(x)` becomes `x`, `norm2(x)` becomes `x`. The branches read the stream
         as it is, and it grows with every block. Give them `norm1(x)` and `norm2(x)`.
@@ -346,6 +363,9 @@ next_token_nll = Exercise(
         are not log-probabilities until `log_softmax(-1)` has made the probabilities of a row sum to
         1.
 
+    softmax twice: `guesses.flatten(0, 1)` becomes `guesses.flatten(0, 1).softmax(-1)`. You took
+        softmax twice: `F.cross_entropy` does it itself, and wants the logits as they are.
+
     stops at the probability: `nll.view` becomes `nll.neg().exp().view`. Those are probabilities.
         The surprise is minus their *logarithm*, so that the surprises of the tokens of a text add
         up.
@@ -398,6 +418,7 @@ def _top_p_cases(rng: np.random.Generator) -> list[Case]:
         while chances[kept].sum() < p:
             kept[np.where(kept, -1, chances).argmax()] = True
     logits = np.log(probabilities) + rng.normal(size=(3, 1))
+    filtered = np.where(keep, logits, -np.inf)
     return [
         case(
             "0.5 is short of p = 0.7, 0.5 + 0.3 reaches it", (falling, 0.7), _kept(falling, "xx..")
@@ -406,7 +427,8 @@ def _top_p_cases(rng: np.random.Generator) -> list[Case]:
         case("one token alone exceeds p", (sure, 0.6), _kept(sure, "..x.")),
         case("p = 1 keeps all", (mixed, 1.0), mixed),
         case("logits need not be log-probabilities", (both, 0.9), _kept(both, ".xxx", "..x.")),
-        case(f"three random rows, p = {p:.2f}", (logits, p), np.where(keep, logits, -np.inf)),
+        case(f"three random texts of one, p = {p:.2f}", (logits[:, None], p), filtered[:, None]),
+        case("the same as three rows", (logits, p), filtered),
     ]
 
 
@@ -418,6 +440,9 @@ top_p_filter = Exercise(
         dropped the token that carries the sum across p, so less than p is left; where one token
         alone exceeds p, nothing is left at all. A token stays while the sum *before* it is below p:
         `cumsum - probability < p`.
+
+    counts the token itself: `before >= p` becomes `before + probabilities >= p`. Your sum holds the
+        token itself, so the one that brings it to p is dropped. Compare the sum *before* it with p.
 
     keeps the rest: `before >= p` becomes `before < p`. You kept the unlikely tokens and hid the
         likely ones. `masked_fill` hides where its condition is True: that is where the sum before a
@@ -449,6 +474,10 @@ top_p_filter = Exercise(
 
     compares each with p: `before >= p` becomes `probabilities < p`. You compared each token's own
         probability with p. It is their *sum*, from the most probable on, that should reach p.
+
+    returns log-probabilities: `scatter(-1, order, ordered)` becomes `scatter(-1, order,
+        ordered).log_softmax(-1)`. You normalised what is left. Return the logits that stay as they
+        came in: whoever samples takes softmax.
 
     returns probabilities: `scatter(-1, order, ordered)` becomes `scatter(-1, order,
         ordered).softmax(-1)`. You returned probabilities. Return logits, as they came in, with
