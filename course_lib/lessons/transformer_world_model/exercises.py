@@ -22,7 +22,7 @@ def _mask_cases(rng: np.random.Generator) -> list[Case]:
     split = bits("x...", "xx..", "..x.", "..xx")[None]
     places, steps = int(rng.integers(2, 4)), 5
     ended = rng.random((3, steps)) < 0.3
-    ended[0, 1] = True  # at least one end that is not the last step
+    ended[0, 1] = ended[1, 0] = ended[1, 2] = True  # one end before the last step, and two
     expected = np.zeros((3, steps * places, steps * places), bool)
     for b, query, key in np.ndindex(*expected.shape):  # pair by pair
         t, s = query // places, key // places
