@@ -37,6 +37,10 @@ best_of_n_kl = Exercise(
         alone. Most responses that are chosen lie below it: subtract the mean of what is missing,
         (n - 1) / n.
 
+    the other way round: `math.log(n) - (n - 1) / n` becomes `n - 1 - math.log(n)`. This is
+        KL(model || best-of-n), the mean under the model's own responses. Wanted is the mean over
+        what is chosen: E[log u] under the density n u^(n - 1) is -1 / n, not -1.
+
     in bits: `math.log(n)` becomes `math.log2(n)`. Your logarithm has base 2. KL is in nats here, as
         everywhere in this course: `math.log`.
 
@@ -69,16 +73,18 @@ def _value_cases(rng: np.random.Generator) -> list[Case]:
         return float(np.mean([value[max(choice, key=lambda i: proxy[i])] for choice in drawn]))
 
     three = floats([0, 2, 1]), floats([5, 1, 3])
-    proxy = np.stack([rng.permutation(7) for _ in range(2)]).astype(float)
+    proxy = np.stack([rng.permutation(7) for _ in range(2)]).astype(float) - 5
     value, n = rng.normal(size=(2, 7)), int(rng.integers(3, 6))
     expected = [by_hand(p, v, n) for p, v in zip(proxy, value, strict=True)]
     drawn = (floats(proxy), floats(value), n)
+    nested = (floats(proxy[:, None]), floats(value[:, None]), n)
     return [
         Case("n = 1: the mean", (*three, 1), floats(3.0)),
         # The pairs (0, 1), (0, 2), (1, 2) choose the responses 1, 2, 1 with values 1, 3, 1.
         Case("n = 2 of 3", (*three, 2), floats(5 / 3)),
         Case("n = N: what the proxy likes best", (*three, 3), floats(1.0)),
         Case("two random prompts with seven responses", drawn, floats(expected)),
+        Case("the same, one dimension more", nested, floats(expected)[:, None]),
     ]
 
 
@@ -100,6 +106,12 @@ best_value = Exercise(
         `((i / N) ** n - ((i - 1) / N) ** n)`. Your weights, (i / N)^n - ((i - 1) / N)^n, are those
         of drawing with replacement: the same response may then come twice, which makes n look
         smaller than it is. Count choices without replacement: C(i - 1, n - 1) / C(N, n).
+
+    all alike: `.argsort(dim=-1, stable=True)` becomes `.argsort(dim=-1, stable=True)[..., n - 1
+        :]`, `ordered[..., n - 1 :]` becomes `ordered`, `(_log_choose(i - 1, n - 1) -
+        _log_choose(N, n)).exp()` becomes `torch.full_like(i, 1 / len(i))`. You averaged the
+        responses from number n on, all alike. The higher one stands, the more draws it is the best
+        of: number i counts C(i - 1, n - 1) / C(N, n).
 
     at most number i: `_log_choose(i - 1, n - 1)` becomes `_log_choose(i, n)`. C(i, n) / C(N, n) is
         the probability that the best is number i *or lower*. That it is number i: i is drawn, and
@@ -165,6 +177,10 @@ dual_update = Exercise(
     never falls: `max(0.0,` becomes `max(price,`. Your price only rises. After an early excess the
         policy would be kept far below the limit for ever: the floor is 0, not the price so far.
 
+    stands still at the floor: `max(0.0, price + rate * (cost - limit))` becomes `(price + rate *
+        (cost - limit) if price + rate * (cost - limit) > 0 else price)`. Where the step would end
+        below 0, your price stays what it was. It has to fall as far as it can: to 0.
+
     no limit: `(cost - limit)` becomes `cost`. You forgot the limit: any cost at all makes it
         dearer, and the price grows without end. Its step is proportional to `cost - limit`.
 
@@ -190,10 +206,13 @@ def _stop_cases(rng: np.random.Generator) -> list[Case]:
     comes_back = [0.0, 1.0, 0.5, 1.5, 1.0, 1.0, 1.6]
     rises = [float(i) for i in range(7)]
     bad_batch = [0.0, 2.0, 1.0, 1.5, 1.8, 1.9], [0.0, 2.0, 1.0, 1.2, 1.4, 1.9]
+    late = [0.0, 2.0, 1.0, 1.5, 2.5, 3.0]
+    flat, small_rise = [0.0, 2.0, 2.0, 2.0, 2.0, 2.0], [-9.0, -5.0, -8.0, -7.0, -7.5, -8.0]
     # Ground truth by construction: it rises up to `peak`, then lies below for longer than patience.
     peak, patience = (int(x) for x in rng.integers(2, 6, size=2))
     after = patience + int(rng.integers(2, 5))
     second = [*np.sort(rng.uniform(0, 1, size=peak)), 1.5, *rng.uniform(0, 1, size=after), 2.0]
+    second = np.array(second) - 3
     used = np.sort(rng.uniform(0, 3, size=len(second)))
     drawn = ([float(x) for x in used], [float(x) for x in second], patience)
     return [
@@ -201,6 +220,11 @@ def _stop_cases(rng: np.random.Generator) -> list[Case]:
         Case("it comes back in time, later it does not", (rises, comes_back, 2), 3),
         Case("both rise to the end", (rises[:4], [0.0, 0.5, 0.7, 0.9], 2), 3),
         Case("both fall: a bad batch, no gap", (*bad_batch, 2), 5),
+        Case("the judge in use stands still: no gap", (flat, bad_batch[1], 2), 5),
+        Case("below zero, a small rise that is no new best", (rises[:6], small_rise, 3), 1),
+        Case("the gap opens late, the second judge recovers a little", (late, bad_batch[1], 2), 1),
+        Case("a single update", ([1.0], [2.0], 1), 0),
+        Case("the run ends before patience is over", (rises[:4], [0.0, 1.0, 2.0, 1.5], 2), 3),
         Case("patience of one", (rises[:4], [0.0, 0.5, 0.4, 0.9], 1), 1),
         Case("random curves", drawn, peak),
     ]
@@ -216,6 +240,20 @@ stop_at = Exercise(
 
     one update too patient: `>= patience` becomes `> patience`. You wait one update too long: stop
         as soon as `i - best >= patience`.
+
+    one update too impatient: `>= patience` becomes `>= patience - 1`. You stop one update too
+        early: let `i - best` reach `patience`. The second judge may still come back.
+
+    any rise is a best: `second[i] > second[best]` becomes `i > 0 and second[i] > second[i - 1]`.
+        You compare with the update before, so a small rise after a deep fall counts as a new best.
+        Compare with the best so far: `second[i] > second[best]`.
+
+    the gap to the update before: `used[i] > used[best]` becomes `used[i] > used[i - 1]`. You ask
+        whether the judge in use has risen since the update before. The gap opens where it is above
+        what it was at the best update: `used[i] > used[best]`.
+
+    never the last: `return len(second) - 1` becomes `return best`. Without a stop you keep the best
+        update after all. The rule then found nothing wrong: the last one is kept.
 
     stops without a gap: ` and used[i] > used[best]` goes. You stop whenever the second judge is
         down. If the one in use is down as well, that is an unlucky batch, not over-optimisation:

@@ -22,7 +22,7 @@ def _mask_cases(rng: np.random.Generator) -> list[Case]:
     split = bits("x...", "xx..", "..x.", "..xx")[None]
     places, steps = int(rng.integers(2, 4)), 5
     ended = rng.random((3, steps)) < 0.3
-    ended[0, 1] = True  # at least one end that is not the last step
+    ended[0, 1] = ended[1, 0] = ended[1, 2] = True  # one end before the last step, and two
     expected = np.zeros((3, steps * places, steps * places), bool)
     for b, query, key in np.ndindex(*expected.shape):  # pair by pair
         t, s = query // places, key // places
@@ -47,6 +47,11 @@ block_causal_mask = Exercise(
       2).tril()`. Your mask is that of text: each place sees the places before it. All places of one
       step are known at once here, so a place may see the whole of its own block. Compare *steps*,
       `place // places`, not places.
+
+    tiles the steps: `allowed.repeat_interleave(places, 1).repeat_interleave(places, 2)` becomes
+      `allowed.repeat(1, places, places)`. You laid copies of the mask of steps side by side. The
+      places of a step follow one another in the sequence, so each *entry* becomes a block:
+      `repeat_interleave`.
 
     sees the future: `earlier & (` becomes `(`. A step sees the steps after it. The model would
       copy the answer from the future, and in the dream there is none: keep only `key's step <=
@@ -100,7 +105,7 @@ def _event_cases(rng: np.random.Generator) -> list[Case]:
     rewards = rng.integers(kinds, size=(batch, steps))
     terminated = rng.random((batch, steps)) < 0.4
     valid = np.ones((batch, steps), bool)
-    valid[0, int(rng.integers(1, 3))] = valid[1, 1] = False
+    valid[0, int(rng.integers(1, 3))] = valid[1, 1] = valid[1, 2] = False
     total = 0.0
     for b, t in zip(*np.nonzero(valid), strict=True):  # one by one, in double precision
         at = places * t + places - 1
@@ -150,6 +155,15 @@ event_nll = Exercise(
     sums up: ` / kept.sum().clamp(min=1)` goes. You summed over all steps. Then a longer window
       has a larger loss and a larger step: take the mean over the valid ones.
 
+    a mean of means: `((reward + end) * kept).sum() / kept.sum().clamp(min=1)` becomes
+      `(((reward + end) * kept).sum(1) / kept.sum(1).clamp(min=1)).mean()`. You took a mean for each
+      window and then their mean. A step of a window with few valid ones counts more then: divide
+      the sum over all windows by the number of all valid steps.
+
+    only the ends that came: `(reward + end)` becomes `(reward + end * terminated)`. Your end head
+      learns at the ends alone, so it may claim an end everywhere. That a step did *not* end was a
+      prediction, too: its surprise is -log(1 - p).
+
     learns who survives: `terminated.to` becomes `(~terminated).to`. Your end head learns the
       opposite: the logit is that of *ending*, so its target is `terminated`, not `1 - terminated`.
 
@@ -177,17 +191,22 @@ def _frames(*rows: str) -> Tensor:
 
 @dataclass(frozen=True)
 class _Futures:
-    """A decoder: token v becomes the v-th picture, as logits. Surer of balls than of their lack."""
+    """A decoder: token v becomes the v-th row of its cells' logits."""
 
-    pictures: Tensor
+    logits: Tensor
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        return 7 * self.pictures[tokens].float() - 1
+        return self.logits[tokens]
+
+
+def _futures(pictures: Tensor) -> _Futures:
+    """A decoder of these pictures, surer of balls than of their lack."""
+    return _Futures(7 * pictures.float() - 1)
 
 
 def _sample_cases(rng: np.random.Generator) -> list[Case]:
-    logs, unequal = np.log([[0.4, 0.35, 0.25]] * 4), np.log([[0.2, 0.5, 0.3]] * 2)
-    ball = _Futures(_frames("x..", ".x.", "..x"))
+    logs, unequal = np.log([[0.4, 0.35, 0.25]] * 4), np.log([[0.3, 0.5, 0.2]] * 2)
+    ball = _futures(_frames("x..", ".x.", "..x"))
     batch, kinds, heat = 8, 5, float(rng.uniform(1.5, 3.0))
     logits = rng.normal(size=(batch, kinds)) * 2
     pictures = rng.random((kinds, 2, 3, 3)) < 0.4
@@ -202,7 +221,12 @@ def _sample_cases(rng: np.random.Generator) -> list[Case]:
             if left < 0:
                 expected[b] = pictures[v]
                 break
-    drawn = (logits, _Futures(torch.tensor(pictures)), draws, heat)
+    drawn = (logits, _futures(torch.tensor(pictures)), draws, heat)
+    # 41 codes, equally likely: in float32 their probabilities add up to 0.99999994, the largest
+    # draw there is. The cells of code v are its binary digits; a 42nd picture stands for no code.
+    ends, codes = [0.0, 0.3, 0.5, 1 - 2.0**-24], torch.tensor([0, 12, 20, 40])
+    binary = (torch.arange(42)[:, None] >> torch.arange(6)) % 2
+    faint = torch.where(binary == 1, 0.5, torch.tensor([0, -0.5] * 3))[:, None, None]
     return [
         case(
             "a ball that goes left, stays or goes right",
@@ -220,6 +244,11 @@ def _sample_cases(rng: np.random.Generator) -> list[Case]:
             _frames("x..", "x..", "..x"),
         ),
         case("eight random states", drawn, expected),
+        case(
+            "41 equal codes, draws up to the largest below 1, cells that are barely on",
+            (torch.zeros(4, 41), _Futures(faint), ends, 1.0),
+            binary[codes][:, None, None].to(torch.uint8),
+        ),
     ]
 
 
@@ -238,12 +267,23 @@ sample_frame = Exercise(
       You multiplied the logits by the temperature. A *high* temperature makes the tokens more
       alike: divide.
 
-    divides by zero: `temperature == 0` becomes `False`. At temperature 0 your version divides by
-      zero, and the token that comes out means nothing. Take the likeliest token then.
+    divides by zero: `temperature == 0` becomes `False`. At temperature 0 your version
+      always comes to the first token, which is what is left after a division by zero. Take the
+      likeliest token then.
 
     one token too far: `.sum(-1)` becomes `.sum(-1) + 1`. Your token is one too high. If the first
       cumulative probability already exceeds the draw, no token has been passed, and that is token
       0.
+
+    past the last code: `tokens.clamp(max=chance_logits.shape[-1] - 1)` becomes `tokens`. Your
+      token can lie one past the last code. In float32 the last sum may be 0.9999999, and a draw
+      just as large. A dream of millions of steps meets one: keep it at most V - 1,
+      `tokens.clamp(max=chance_logits.shape[-1] - 1)`.
+
+    back to the first code: `(cumulative <= draws[:, None]).sum(-1)` becomes `(cumulative >
+      draws[:, None]).float().argmax(-1)`. `argmax` says 0, the first code, where no sum exceeds the
+      draw. In float32 the last sum may be 0.9999999, and a draw just as large: count the marks that
+      it has passed, and keep the number at most V - 1.
 
     returns logits: `(decode(tokens) > 0).to(torch.uint8)` becomes `decode(tokens)`. You returned
       the decoder's logits. A frame is 1 where the logit is above 0, else 0, as uint8.
@@ -269,8 +309,9 @@ sample_frame = Exercise(
         "Probabilities: `(chance_logits / temperature).softmax(-1)`. Their `cumsum(-1)` are the "
         "marks along a wheel of fortune.",
         "The token is the number of marks that the draw has passed: "
-        "`(cumulative <= draws[:, None]).sum(-1)`. At temperature 0: `argmax(-1)`.",
-        "`(decode(tokens) > 0).to(torch.uint8)`",
+        "`(cumulative <= draws[:, None]).sum(-1)`, at most V - 1, since rounded numbers may add up "
+        "to a little less than 1. At temperature 0: `argmax(-1)`.",
+        "`(decode(tokens.clamp(max=chance_logits.shape[-1] - 1)) > 0).to(torch.uint8)`",
     ),
 )
 
@@ -337,6 +378,11 @@ dream_returns = Exercise(
       + continues[t] * ahead)`. You discounted the reward of the step itself. It comes at once:
       gamma belongs to what lies ahead.
 
+    the value for certain: `gamma * continues[t] * ahead` becomes `gamma * ((1 - lam) *
+      next_values[t] + lam * continues[t] * following)`. Only the return of the next step is
+      multiplied by `continues` in your version. If the episode ends there is no next state at all,
+      so its value may not come either: multiply both.
+
     lam the wrong way round: `(1 - lam) * next_values[t] + lam * following` becomes `lam *
       next_values[t] + (1 - lam) * following`. `lam` and `1 - lam` are exchanged: lam 0 must give
       the one-step target, which trusts the next value alone.
@@ -390,6 +436,10 @@ continue_weights = Exercise(
 
     nothing at first: `return reached` becomes `return 0 * reached`. Your first weight is 0, and
       so are all after it. The first state is a real one: its weight is 1.
+
+    the last one comes first: `reached[1:] = continues[:-1].cumprod(0)` becomes `reached =
+      continues.cumprod(0).roll(1, 0)`. You moved the product by one row with `roll`, which puts the
+      last row at the top. The first weight is 1, and the last product is not needed.
 
     along the wrong axis: `reached[1:] = continues[:-1].cumprod(0)` becomes `reached[:, 1:] =
       continues[:, :-1].cumprod(1)`. Your product runs over the dreams. Time is dimension 0.

@@ -29,6 +29,7 @@ def _dyna_cases(rng: np.random.Generator) -> list[Case]:
     backwards, all_the_way = [(2, 1), (1, 1), (0, 1)], {(2, 1): 1, (1, 1): 0.5, (0, 1): 0.25}
     end = "the end is worth its reward and nothing else, however much state 0 is worth"
     twice = "the same pair twice: halfway, and half of what is left"
+    losses = "a future of losses: the best of them is still a loss"
     q, model = rng.normal(size=(4, 3)), {}
     for pair in np.ndindex(4, 3):
         ended = bool(rng.random() < 0.3)
@@ -46,6 +47,7 @@ def _dyna_cases(rng: np.random.Generator) -> list[Case]:
         corridor("forwards, only the last move learns", empty, backwards[::-1], 1.0, {(2, 1): 1}),
         corridor(end, known, [(2, 1)], 0.5, {(2, 1): 3.5}),
         corridor(twice, known, [(1, 0)] * 2, 0.5, {(1, 0): 2.75}),  # to -1 + 0.5 * 8 = 3
+        corridor(losses, -known, [(0, 1), (1, 0)], 0.5, {(0, 1): -0.5, (1, 0): -1.625}),
         corridor("nothing to imagine", known, [], 0.5, {}),
         Case("a random world", (q, model, pairs, alpha, gamma), np.array(table)),
     ]
@@ -89,6 +91,10 @@ dyna_update = Exercise(
       `q[memory.next_state].mean(keepdims=True)`. You took the mean over the next actions.
       Q-learning assumes that the best one follows: take the maximum.
 
+    the best of the same state: `q[memory.next_state]` becomes `q[state]`. You took the best value
+      of the state in which the move was made. The future begins where it led:
+      `q[memory.next_state].max()`.
+
     forgets the reward: `memory.reward` becomes `0.0`. The remembered reward is missing in your
       target.
 
@@ -130,6 +136,7 @@ def _nll_cases(rng: np.random.Generator) -> list[Case]:
         case(
             "wrong and sure, wrong and unsure", (zeros, both, [[2], [2]]), half + np.array([8, 0.5])
         ),
+        case("a single row", ([0, 3], [0, 0], [2, 3]), 2 + np.array(LOG_2PI)),
         case("three members, four rows", drawn, expected, rtol=1e-4, atol=1e-5),
     ]
 
@@ -156,6 +163,10 @@ gaussian_nll = Exercise(
       log_var`. You divide by the *logarithm* of the variance, which may be 0 or negative. The
       variance is `torch.exp(log_var)`.
 
+    takes it for the log of the precision: `torch.exp(-log_var) + log_var` becomes
+      `torch.exp(log_var) - log_var`. Both signs of `log_var` are turned round in your version, as
+      if it were the logarithm of 1 / variance. A large `log_var` means unsure.
+
     multiplies by the variance: `torch.exp(-log_var)` becomes `torch.exp(log_var)`. You multiply
       the squared error by the variance. An error counts *less* where the prediction was unsure:
       divide, or multiply by `torch.exp(-log_var)`.
@@ -180,6 +191,15 @@ gaussian_nll = Exercise(
     without the constant: ` + math.log(2 * math.pi)` goes. Only the constant is missing,
       `math.log(2 * math.pi)` per number. No gradient would notice, but the result would not be in
       nats, and could not be compared.
+
+    one constant per row: ` + math.log(2 * math.pi)).sum(-1)` becomes `).sum(-1) + 0.5 *
+      math.log(2 * math.pi)`. You added the constant once. Each of the D numbers has a bell curve of
+      its own: half of `math.log(2 * math.pi)` for each, inside the sum.
+
+    half of the error only: `0.5 * (error * torch.exp(-log_var) + log_var` becomes `(0.5 * error *
+      torch.exp(-log_var) + log_var`, `math.log(2 * math.pi)` becomes `0.5 * math.log(2 *
+      math.pi)`. Your `log_var` counts twice. The logarithm of the standard deviation is half that
+      of the variance: one half before all three terms.
 
     mean over the numbers: `.sum(-1)` becomes `.mean(-1)`. You averaged over the numbers of a row.
       They are independent, so their probabilities multiply and their surprises add up: `sum(-1)`.
@@ -273,6 +293,10 @@ elite_update = Exercise(
     the variance: `chosen.std(` becomes `chosen.var(`. You returned the variance. New plans are
       drawn with a standard deviation, its root.
 
+    the spread around the old mean: `chosen.std(1, correction=0)` becomes `(chosen - mean[:,
+      None]).square().mean(1).sqrt()`. You measured the spread around the *old* mean. It is that of
+      the elites around their own mean.
+
     one mean for all steps: `chosen.mean(1), chosen.std(1, correction=0)` becomes `chosen.mean((1,
       2))[:, None], chosen.std((1, 2), correction=0)[:, None]`. You averaged over the steps of the
       plan as well. What is good now need not be good in ten steps: keep a mean for each step, (N,
@@ -355,6 +379,10 @@ horizon_weights = Exercise(
 
     forgets the floor: ` + floor` goes. Where all members agree you divide by 0, and inf / inf is
       nan. Add `floor` to the variance.
+
+    adds the floor to the certainty: `1 / (returns.var(0, correction=0) + floor)` becomes `1 /
+      returns.var(0, correction=0) + floor`. You added the floor after dividing. Then you still
+      divide by 0 where all members agree: add it to the variance first.
 
     a floor under the variance: `(returns.var(0, correction=0) + floor)` becomes `returns.var(0,
       correction=0).clamp(min=floor)`. You used `floor` as a lower limit. It is *added* to the

@@ -1,3 +1,18 @@
 """Changes of this lesson's references that make no difference, with the reason for each."""
 
-EQUIVALENT: dict[str, dict[str, str]] = {}
+IGNORED = "Q-learning's target ignores the next action."
+
+EQUIVALENT: dict[str, dict[str, str]] = {
+    "dyna_update": {
+        "0 -> 1, in target = q_learning_target(memory.reward, memory.terminated,": IGNORED,
+        "0 -> -1, in target = q_learning_target(memory.reward, memory.terminated,": IGNORED,
+    },
+    "horizon_weights": {
+        "1 -> 2, in certainty = 1 / (returns.var(0, correction=0) + floor)": (
+            "A factor common to all certainties cancels when they are divided by their sum."
+        ),
+        "True -> False, in return certainty / certainty.sum(0, keepdim=True)": (
+            "(K, B) divided by (B,) broadcasts to the same."
+        ),
+    },
+}
