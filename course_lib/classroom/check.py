@@ -158,8 +158,11 @@ def _judge(exercise: Exercise, cases: list[Case], answers: list[Answer]) -> Verd
 def _judge_gradients(exercise: Exercise, cases: list[Case], answers: list[Answer]) -> Verdict:
     """The verdict on answers whose values are right."""
     places, names = exercise.differentiated_places, exercise.differentiated.split()
-    for number, (case, given) in enumerate(zip(cases, answers, strict=True)):
-        found = gradients(exercise.reference, case, places, number)
+    right = [gradients(exercise.reference, case, places, i) for i, case in enumerate(cases)]
+    constants = {
+        name for name, found in zip(names, zip(*right, strict=True), strict=True) if _zero(*found)
+    }
+    for case, given, found in zip(cases, answers, right, strict=True):
         expected = dict(zip(names, found, strict=True))
         wrong = _wrong_gradients(given, expected)
         if not wrong:
@@ -168,7 +171,7 @@ def _judge_gradients(exercise: Exercise, cases: list[Case], answers: list[Answer
         name = next(iter(wrong))
         return Verdict(
             "wrong",
-            known.hint if known else _tell_gradients(given, wrong, expected),
+            known.hint if known else _tell_gradients(given, wrong, expected, constants),
             mistake=known.name if known else None,
             case=_picture(exercise, case),
             expected=f"gradient of {name}: {show(expected[name])}",
@@ -191,8 +194,15 @@ def _wrong_gradients(answer: Answer, expected: dict[str, Any]) -> dict[str, Diff
     return wrong
 
 
+def _zero(*gradients: Any) -> bool:
+    return all(same(each, 0 * each) for each in gradients)
+
+
 def _tell_gradients(
-    answer: Answer, wrong: dict[str, Difference | None], expected: dict[str, Any]
+    answer: Answer,
+    wrong: dict[str, Difference | None],
+    expected: dict[str, Any],
+    constants: set[str],
 ) -> str:
     stay = (
         "Compute with torch from the inputs to the result: no `.item()`, `.tolist()`, `float()`, "
@@ -205,7 +215,7 @@ def _tell_gradients(
         )
     lost = [name for name, found in wrong.items() if found is None]
     if lost:
-        carry = [name for name, right in expected.items() if not same(right, 0 * right)]
+        carry = [name for name, right in expected.items() if not _zero(right)]
         whole = " Training would learn nothing." if lost == carry else ""
         names = " and ".join(f"`{name}`" for name in lost)
         return f"The values are right, but no gradient flows back to {names}.{whole} {stay}"
@@ -216,7 +226,7 @@ def _tell_gradients(
             "away afterwards, such as log(0) or 0/0 under a mask, still has a gradient. Keep it "
             "from being computed."
         )
-    if same(expected[name], 0 * expected[name]):
+    if name in constants:
         return (
             f"The values are right, but a gradient flows back to `{name}`, and training would pull "
             f"at it. It is given here: use `{name}.detach()`, or detach what is made of it."

@@ -87,6 +87,8 @@ def slips(reference: Callable) -> list[Slip]:
     explains more.
     """
     tree = _bare(inspect.unwrap(reference))
+    if tree is None:
+        return []
     arguments = {argument.arg for argument in ast.walk(tree.args) if isinstance(argument, ast.arg)}
     seen, small, large = {ast.unparse(tree)}, [], []
     for number, node in enumerate(ast.walk(tree)):
@@ -115,9 +117,11 @@ def slips(reference: Callable) -> list[Slip]:
     return small + large
 
 
-def _bare(reference: Callable) -> ast.FunctionDef:
+def _bare(reference: Callable) -> ast.FunctionDef | None:
     """The function's tree without decorators, annotations, docstring, and errors on bad input."""
     definition = ast.parse(textwrap.dedent(inspect.getsource(reference))).body[0]
+    if not isinstance(definition, ast.FunctionDef):  # a lambda, which cannot be told from its line
+        return None
     definition.decorator_list, definition.returns = [], None
     for argument in ast.walk(definition.args):
         if isinstance(argument, ast.arg):

@@ -229,7 +229,7 @@ class Planner:
         for k in range(1, horizon if self.config.smooth else 0):
             noise[:, :, k] = self.config.smooth * noise[:, :, k - 1] + rest * noise[:, :, k]
         plans = mean[:, None] + std[:, None] * noise
-        return plans.clamp(-self.task.limit, self.task.limit)
+        return plans.clamp(-self.task.limit, self.task.limit).float()
 
 
 def _later(plan: Tensor, last: Tensor) -> Tensor:
