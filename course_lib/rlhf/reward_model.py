@@ -122,7 +122,7 @@ class RewardModel(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """Several reward models that began and learned differently. Where they disagree, none knows.
+    """Several reward models that began and learned differently; their spread is a warning.
 
     Lakshminarayanan et al., arXiv 1612.01474; for rewards Coste et al., arXiv 2310.02743.
     """

@@ -1,8 +1,8 @@
 """A small world in which the true reward is known: a concierge answers the guests of a hotel.
 
 Guests ask where things are. A reply is a handful of sentences: a greeting, an answer, directions,
-courtesies, but also chatter, hedges, rudeness. Each sentence can be looked up, so that a function
-of twenty lines says how good a reply *really* is (``true_reward``). A reward model never sees that
+courtesies, but also chatter, hedges, rudeness. Each sentence can be looked up, so that a short
+function says how good a reply *really* is (``true_reward``). A reward model never sees that
 function, only preferences; that is what lets you measure how far the two drift apart when a policy
 is trained on the model (as in Gao, Schulman and Hilton, arXiv 2210.10760, whose "gold" reward is a
 larger model).
