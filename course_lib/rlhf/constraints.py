@@ -48,8 +48,9 @@ def dual_update(price: float, cost: float, limit: float, rate: float) -> float:
 def penalised(rewards: Tensor, costs: Tensor, price: float) -> Tensor:
     """``(reward - price * cost) / (1 + price)``, (B,), for ``rewards`` and ``costs`` (B,).
 
-    The division keeps the scale as the price grows, so that one learning rate and one KL penalty
-    fit all the way (Safe RLHF's advantages are mixed like this). It does not move the optimum.
+    The division keeps the scale as the price grows, so that one learning rate fits all the way
+    (Safe RLHF's advantages are mixed like this). It does not move the optimum, except beside a KL
+    penalty, which then counts 1 + price times as much.
     """
     return (rewards - price * costs) / (1 + price)
 
