@@ -76,7 +76,7 @@ class GroupExplorer:
             side = "hard" if share <= 0.25 else "easy"
             return words + (
                 f"For this policy the prompt is {side}. Its deviation is small, so the division "
-                "gives it more weight than a prompt that is half solved."
+                "multiplies its push by more than that of a prompt that is half solved."
             )
         return words + "This prompt is about half solved: here the deviation is at its largest."
 
