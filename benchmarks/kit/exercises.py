@@ -1,13 +1,18 @@
-"""Exercises: how many a lesson has, and whether each named mistake is diagnosed as itself.
+"""Exercises: how many a lesson has, whether each named mistake is diagnosed as itself, and slips.
 
 Every mistake of every exercise is checked with the cases that a student sees and with hidden
-seeds. It counts as diagnosed when each of these checks rejects it and names it.
+seeds. It counts as diagnosed when each of these checks rejects it and names it. Every slip, an
+automatic small change of a reference, is checked until a seed refuses it; it is told if the verdict
+names a mistake or the slip. Python's own errors, a name that does not exist, count as not told. A
+test lists those that no seed refuses, with the reason why they make no difference.
 """
 
 from __future__ import annotations
 
-from benchmarks.harness import Goal
-from course_lib.classroom.check import check
+from collections.abc import Callable
+
+from benchmarks.harness import Goal, at_least, reported
+from course_lib.classroom.check import Exercise, Verdict, check
 from course_lib.lessons import NAMES, exercises_of
 
 TOUR = "start_here"  # the tour shows how exercises work; the lessons have at least four
@@ -22,6 +27,7 @@ def measure(quick: bool) -> dict:
                 all(check(m.function, exercise, seed).mistake == m.name for seed in seeds)
                 for m in exercise.mistakes
             )
+            slips = [_refused(slip.function, exercise, seeds) for slip in exercise.slips]
             right = all(check(exercise.reference, exercise, s).status == "right" for s in seeds)
             runs.append(
                 {
@@ -30,9 +36,18 @@ def measure(quick: bool) -> dict:
                     "mistakes": len(exercise.mistakes),
                     "diagnosed": told,
                     "reference_right": right,
+                    "slips": len(slips),
+                    "slips_refused": sum(verdict is not None for verdict in slips),
+                    "slips_told": sum(bool(verdict and verdict.mistake) for verdict in slips),
                 }
             )
     return {"seeds": seeds, "runs": runs}
+
+
+def _refused(function: Callable, exercise: Exercise, seeds: list[int]) -> Verdict | None:
+    """The first verdict that is not "right", if there is one."""
+    verdicts = (check(function, exercise, seed) for seed in seeds)
+    return next((verdict for verdict in verdicts if verdict.status != "right"), None)
 
 
 def judge(result: dict) -> list[Goal]:
@@ -43,6 +58,9 @@ def judge(result: dict) -> list[Goal]:
     lessons = {lesson: n for lesson, n in per_lesson.items() if lesson != TOUR}
     total = sum(run["mistakes"] for run in runs)
     told = sum(run["diagnosed"] for run in runs)
+    slips, refused, told_slips = (
+        sum(run[key] for run in runs) for key in ("slips", "slips_refused", "slips_told")
+    )
     fewest = min(run["mistakes"] for run in runs)
     counts = ", ".join(f"{lesson} {n}" for lesson, n in lessons.items())
     return [
@@ -54,5 +72,15 @@ def judge(result: dict) -> list[Goal]:
             "all",
             f"{told} of {total}",
             told == total and all(run["reference_right"] for run in runs),
+        ),
+        reported(
+            "slips of the references: refused; the others make no difference (a test says why)",
+            f"{refused} of {slips}",
+        ),
+        at_least(
+            "slips that are refused: told by a mistake's name or the slip's",
+            0.5,
+            told_slips / refused,
+            f"{told_slips} of {refused}",
         ),
     ]
