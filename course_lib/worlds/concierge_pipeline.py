@@ -42,7 +42,7 @@ SAMPLING = Sampling(PPO.max_new_tokens, stop_tokens=(concierge.END_TOKEN,))
 
 
 def new_model(seed: int = 0) -> GPT:
-    """A model that knows nothing yet: 0.25 million weights."""
+    """A model that knows nothing yet: 0.23 million weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return GPT(MODEL)
