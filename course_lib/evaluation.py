@@ -99,6 +99,24 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def t_interval(
+    values: Sequence[float] | np.ndarray, confidence: float = 0.95
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over the first axis and Student's t interval: (mean, low, high).
+
+    For a few runs, whose percentile bootstrap is too narrow: with five it covers their mean in
+    about 85 % of cases instead of 95 %. With fewer than two runs low and high are nan.
+    """
+    from scipy.stats import t
+
+    values = np.asarray(values, dtype=float)
+    middle, count = values.mean(0), len(values)
+    if count < 2:
+        return middle, middle * np.nan, middle * np.nan
+    half = t.ppf((1 + confidence) / 2, count - 1) * values.std(0, ddof=1) / np.sqrt(count)
+    return middle, middle - half, middle + half
+
+
 def claim(sentence: str, measured: float, comparison: str, goal: float) -> None:
     """State a claim that this very run must support; raise `AssertionError` if it does not.
 

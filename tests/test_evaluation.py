@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from course_lib.evaluation import (
     bootstrap_interval,
@@ -10,6 +11,7 @@ from course_lib.evaluation import (
     evaluate,
     iqm,
     success_rate,
+    t_interval,
 )
 from course_lib.rl.envs import Step
 
@@ -87,3 +89,14 @@ def test_a_claim_prints_no_measurement_and_fails_when_false(capsys):
 def test_a_missing_result_names_those_that_are_there():
     with pytest.raises(FileNotFoundError, match="no committed result named 'nothing'"):
         committed_result("nothing")
+
+
+def test_the_t_interval_is_scipys_and_covers_what_it_says():
+    values = [1.0, 2.0, 4.0, 3.0, 5.5]
+    mean, low, high = t_interval(values)
+    expected = scipy.stats.ttest_1samp(values, 0.0).confidence_interval()
+    np.testing.assert_allclose([mean, low, high], [np.mean(values), *expected])
+    draws = np.random.default_rng(0).normal(size=(5, 4000))
+    _, low, high = t_interval(draws)
+    assert 0.94 < np.mean((low <= 0) & (high >= 0)) < 0.96
+    assert np.isnan(t_interval([3.0])[1])

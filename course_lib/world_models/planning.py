@@ -87,7 +87,7 @@ class Config:
 
     horizon: int = 15  # steps imagined ahead: 10 to 40
     population: int = 64  # plans imagined per environment and iteration: 50 to 1,000
-    iterations: int = 3  # 1 is random shooting; 3 to 6 for CEM
+    iterations: int = 3  # 3 to 6 for CEM; 1, from a fixed start, is random shooting
     elites: int = 8  # best plans from which the next ones are drawn: about a tenth
     keep: float = 0.1  # share of the old mean and spread that survives an iteration: 0 to 0.3
     spread: float = 0.5  # standard deviation of the first plans, in limits: 0.3 to 1
