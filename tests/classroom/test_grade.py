@@ -227,6 +227,13 @@ def test_a_process_that_never_starts_is_not_the_students_fault(monkeypatch, tmp_
         grade(hostile.good(), SEEDS, confined=False, limits=LIMITS)
 
 
+def test_rights_that_cannot_be_given_up_are_the_machines_fault(monkeypatch):
+    """The trial begins as every submission does, up to the point where its own code would run."""
+    monkeypatch.setattr(sandbox, "NOBODY", 2**40)  # no user has such a number
+    problem = sandbox.fault(confined=True)
+    assert problem is None if os.geteuid() else "does not work" in problem
+
+
 @pytest.mark.parametrize("text", ["\n" * 300_000, "x" * 300_000 + " ?", ">>> %ls\n" * 20_000])
 def test_no_text_keeps_the_reader_busy(text):
     """These took minutes to hours: time grew with the square of a line, or of its blank lines."""

@@ -35,10 +35,13 @@ def make(name: str, memory: int) -> Path | None:
 
 
 def entering(folder: Path | None, command: list[str]) -> list[str]:
-    """The command, begun inside the group: also what it starts at once belongs to it then."""
+    """The command, begun inside the group: also what it starts at once belongs to it then.
+
+    Where the kernel lets nobody in, the command runs outside.
+    """
     if folder is None:
         return command
-    enter = 'echo $$ > "$0" && exec "$@"'
+    enter = 'echo $$ > "$0"; exec "$@"'
     return ["/bin/sh", "-c", enter, str(folder / "cgroup.procs"), *command]
 
 

@@ -41,14 +41,21 @@ _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2  # of prctl(2)
 def give_up(uid: int | None, processes: int) -> None:
     """Become user ``uid`` (None: stay who you are) within limits. There is no way back."""
     for name, limit in LIMITS.items():
-        resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (limit, limit))
+        _limit(getattr(resource, f"RLIMIT_{name}"), limit)
     if uid is not None:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-    resource.setrlimit(resource.RLIMIT_NPROC, (processes, processes))
+    _limit(resource.RLIMIT_NPROC, processes)
     if sys.platform == "linux" and platform.machine() in MACHINES:
         _filter_calls(*MACHINES[platform.machine()])
+
+
+def _limit(kind: int, most: int) -> None:
+    """Set a limit for good; one that is lower already stays."""
+    _, hard = resource.getrlimit(kind)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(kind, (most, most))
 
 
 def _filter_calls(machine: int, refused: dict[str, int], clone: int) -> None:
@@ -71,5 +78,6 @@ def _filter_calls(machine: int, refused: dict[str, int], clone: int) -> None:
     program = Program(len(rules), ctypes.cast(code, ctypes.c_void_p))
     prctl = ctypes.CDLL(None, use_errno=True).prctl
     prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
-    if prctl(_SECCOMP, _FILTER, ctypes.byref(program), 0, 0):
+    refused = prctl(_SECCOMP, _FILTER, ctypes.byref(program), 0, 0)
+    if refused and ctypes.get_errno() not in (errno.EINVAL, errno.ENOSYS):  # a kernel without
         raise OSError(ctypes.get_errno(), "the kernel takes no filter for system calls")

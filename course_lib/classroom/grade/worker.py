@@ -45,11 +45,26 @@ def main() -> None:
     importlib.import_module(job["lessons"])
     for task in job["tasks"]:
         find(task["name"])
+    if not can_give_up(job):
+        sys.exit("a process cannot give up its rights here")  # before "ready": nobody's fault
     report.write(b"ready " + os.fsencode(course_lib.__file__) + b"\n")
     for task in job["tasks"]:
         problem = run(task, job, report)
         report.write(b"end " + problem.encode() + b"\n")
     report.write(b"done\n")
+
+
+def can_give_up(job: dict) -> bool:
+    """Whether a child can do what each child of an exercise does before it runs anything."""
+    from course_lib.classroom.grade import rights
+
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(Exception):
+            rights.give_up(job["uid"], job["processes"])
+            os._exit(0)
+        os._exit(1)
+    return os.waitpid(child, 0)[1] == 0
 
 
 def run(task: dict, job: dict, report) -> str:
