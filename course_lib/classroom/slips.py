@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
+import functools
 import inspect
 import textwrap
 from collections.abc import Callable, Iterator
@@ -42,7 +43,14 @@ SYMBOLS = {
     **{ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//"},
     **{ast.Mod: "%", ast.Pow: "**", ast.BitAnd: "&", ast.BitOr: "|", ast.And: "and"},
     **{ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="},
-    **{ast.Is: "is", ast.IsNot: "is not", ast.Or: "or", ast.USub: "minus sign", ast.Not: "`not`"},
+    **{
+        ast.Is: "is",
+        ast.IsNot: "is not",
+        ast.Or: "or",
+        ast.USub: "minus sign",
+        ast.UAdd: "plus sign",
+        ast.Not: "`not`",
+    },
     ast.Invert: "`~`",
 }
 HALVES = {
@@ -163,39 +171,27 @@ def _short(node: ast.AST) -> str:
 
 def _changes(tree: ast.AST, node: ast.AST) -> Iterator[tuple[str, Callable[[], None]]]:
     """What can be wrong with a node of a tree: words for it, and a function that does it."""
-
-    def put(field: str, value: object) -> Callable[[], None]:
-        return lambda: setattr(node, field, value)
-
-    def become(other: ast.AST) -> Callable[[], None]:
-        def change() -> None:
-            node.__class__, node.__dict__ = other.__class__, other.__dict__
-
-        return change
-
+    put, become = functools.partial(_put, node), functools.partial(_become, node)
     match node:
         case ast.BinOp(op=op, left=left, right=right):
             for other in OPERATORS.get(type(op), []):
-                yield f"`{SYMBOLS[other]}` where `{SYMBOLS[type(op)]}` belongs", put("op", other())
+                yield _instead(other, type(op)), put("op", other())
             missing = HALVES.get(type(op), "a step of the arithmetic is missing")
             yield missing, become(left)
             yield missing, become(right)
         case ast.Compare(ops=[op]):
             for other in COMPARISONS.get(type(op), []):
-                words = f"`{SYMBOLS[other]}` where `{SYMBOLS[type(op)]}` belongs"
-                yield words, put("ops", [other()])
+                yield _instead(other, type(op)), put("ops", [other()])
         case ast.BoolOp(op=op):
             other = ast.Or if isinstance(op, ast.And) else ast.And
-            yield f"`{SYMBOLS[other]}` where `{SYMBOLS[type(op)]}` belongs", put("op", other())
+            yield _instead(other, type(op)), put("op", other())
         case ast.UnaryOp(operand=ast.Constant(value=int())):
             pass  # an index or an axis counted from the end: the number is changed instead
         case ast.UnaryOp(op=op, operand=operand):
             yield f"a {SYMBOLS[type(op)]} is missing", become(operand)
         case ast.Constant(value=bool() as value):
-            yield (
-                "a switch of a function that is called stands the wrong way",
-                put("value", not value),
-            )
+            words = "a switch of a function that is called stands the wrong way"
+            yield words, put("value", not value)
         case ast.Constant(value=int() | float() as value):
             words = _number(tree, node)
             yield words, put("value", value + 1)
@@ -212,19 +208,39 @@ def _changes(tree: ast.AST, node: ast.AST) -> Iterator[tuple[str, Callable[[], N
             yield "one of two cases is left out", become(orelse)
         case ast.If(test=test):
             yield "a condition is turned round", put("test", ast.UnaryOp(ast.Not(), test))
+    yield from _arguments_swapped(node)
+    yield from _lines_left_out(node)
+
+
+def _arguments_swapped(node: ast.AST) -> Iterator[tuple[str, Callable[[], None]]]:
     if isinstance(node, ast.Call) and len(node.args) >= 2 and _name(node.func) not in SYMMETRIC:
         first, second, *rest = node.args
-        yield (
-            f"two arguments of `{_name(node.func)}` are swapped",
-            put("args", [second, first, *rest]),
-        )
+        words = f"two arguments of `{_name(node.func)}` are swapped"
+        yield words, _put(node, "args", [second, first, *rest])
+
+
+def _lines_left_out(node: ast.AST) -> Iterator[tuple[str, Callable[[], None]]]:
     for field in ("body", "orelse"):
         block = getattr(node, field, None)
         if isinstance(block, list) and len(block) > 1:
             for place, line in enumerate(block):
                 if not isinstance(line, ast.Return):
-                    rest = block[:place] + block[place + 1 :]
-                    yield LEFT_OUT, put(field, rest)
+                    yield LEFT_OUT, _put(node, field, block[:place] + block[place + 1 :])
+
+
+def _put(node: ast.AST, field: str, value: object) -> Callable[[], None]:
+    return lambda: setattr(node, field, value)
+
+
+def _become(node: ast.AST, other: ast.AST) -> Callable[[], None]:
+    def change() -> None:
+        node.__class__, node.__dict__ = other.__class__, other.__dict__
+
+    return change
+
+
+def _instead(other: type, right: type) -> str:
+    return f"`{SYMBOLS[other]}` where `{SYMBOLS[right]}` belongs"
 
 
 def _name(function: ast.expr) -> str:

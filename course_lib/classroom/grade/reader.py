@@ -32,9 +32,8 @@ def read_apart(data: bytes) -> dict[str, Found]:
     except subprocess.CalledProcessError as error:
         if error.returncode < 0:  # ended by a signal: a parser's stack, too, has an end
             raise UnreadableNotebook("Reading it took too much memory.") from error
-        raise NotStarted(
-            f"{sys.executable} cannot read notebooks: {error.stderr[-300:]}"
-        ) from error
+        said = error.stderr.decode(errors="replace").strip()[-300:]
+        raise NotStarted(f"{sys.executable} cannot read notebooks: {said}") from error
     told = json.loads(run.stdout)
     if isinstance(told, str):
         raise UnreadableNotebook(told)
