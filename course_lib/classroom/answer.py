@@ -67,13 +67,13 @@ def answer(
         return [Answer(error=tell(error), fits=False)]
     answers: list[Answer] = []
     try:
-        with _time_limit(), _few_prints():
+        with _time_limit() as late, _few_prints():
             for number, case in enumerate(cases):
                 answers.append(ask(function, case, differentiated, number))
                 if answers[-1].error is not None:
                     break
     except _OutOfTime:
-        answers.append(Answer(error=f"It did not return within {SECONDS:g} s.", out_of_time=True))
+        answers.append(Answer(error=late[0], out_of_time=True))
     return answers
 
 
@@ -209,19 +209,23 @@ class _OutOfTime(BaseException):
 
 
 @contextlib.contextmanager
-def _time_limit() -> Iterator[None]:
+def _time_limit() -> Iterator[list[str]]:
     """Raise `_OutOfTime` in this thread once its time is over, on every platform.
 
-    Computing counts, so that a busy machine changes no verdict. Works between two bytecodes: it
-    ends Python loops, not one endless call into C.
+    Yields a list that says then which time it was. Computing counts, so that a busy machine changes
+    no verdict. Works between two bytecodes: it ends Python loops, not one endless call into C.
     """
     thread = threading.get_ident()
     over = threading.Event()
+    late: list[str] = []
     computed, begun = time.process_time(), time.monotonic()
 
     def watch() -> None:
         while not over.wait(0.1):  # again and again: a bare `except:` may swallow the first
-            late = time.process_time() - computed > SECONDS or time.monotonic() - begun > WAITING
+            if time.process_time() - computed > SECONDS:
+                late.append(f"It computed for {SECONDS:g} s and did not return.")
+            elif time.monotonic() - begun > WAITING:
+                late.append(f"It waited for {WAITING:g} s and did not return.")
             if late:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(thread), ctypes.py_object(_OutOfTime)
@@ -230,7 +234,7 @@ def _time_limit() -> Iterator[None]:
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield
+        yield late
     finally:
         over.set()
         watcher.join()

@@ -1,13 +1,20 @@
 """Memory of a group of processes, counted and limited by the kernel, where it lets us.
 
-Everything is counted once, shared and hidden pages too. Root has this nearly everywhere; others
-where their group of processes has been given to them.
+Everything is counted once, shared and hidden pages too. Two ways lead there. Where this process may
+make a group below its own, it does: root on version 1 of control groups, or in a container that
+was given some. Elsewhere systemd, which owns the groups of version 2, is asked for a scope: a user
+needs a session of their own for that (`loginctl enable-linger` where there is none).
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import os
+import shutil
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 TABLE = Path("/proc/self/cgroup")
@@ -16,39 +23,71 @@ LIMITS = ("memory.limit_in_bytes", "memory.max")  # of version 1 and of version 
 SWAP = ("memory.memsw.limit_in_bytes", "memory.swap.max")
 
 
+@contextlib.contextmanager
+def limited(command: list[str], name: str, memory: int) -> Iterator[list[str]]:
+    """The command, begun inside a group that may use ``memory`` bytes; as it is where none can be.
+
+    What the command starts belongs to the group, too. The group is removed at the end.
+    """
+    group = make(name, memory)
+    if group is None:
+        yield [*_scope(memory), *command]
+        return
+    # Where the kernel lets nobody in, the command runs outside.
+    enter = 'echo $$ > "$0"; exec "$@"'
+    try:
+        yield ["/bin/sh", "-c", enter, str(group / "cgroup.procs"), *command]
+    finally:
+        _remove(group)
+
+
 def make(name: str, memory: int) -> Path | None:
     """A group below this process's own that may use ``memory`` bytes; None where there is none."""
     for line in TABLE.read_text().splitlines() if TABLE.exists() else ():
         _, controllers, path = line.split(":", 2)
         if controllers not in ("", "memory"):
             continue
-        folder = MOUNT / controllers / path.lstrip("/") / name
+        own = MOUNT / controllers / path.lstrip("/")
         with contextlib.suppress(OSError):
-            folder.mkdir(exist_ok=True)
-            for file in filter(Path.exists, (folder / limit for limit in LIMITS)):
+            (own / name).mkdir(exist_ok=True)
+        with contextlib.suppress(OSError):  # version 2 counts where the parent says so
+            (own / "cgroup.subtree_control").write_text("+memory")
+        with contextlib.suppress(OSError):
+            for file in filter(Path.exists, (own / name / limit for limit in LIMITS)):
                 file.write_text(str(memory))
-                for swap in filter(Path.exists, (folder / each for each in SWAP)):
+                for swap in filter(Path.exists, (own / name / each for each in SWAP)):
                     swap.write_text("0" if swap.name == SWAP[1] else str(memory))
-                return folder
-            folder.rmdir()  # no memory is counted in it
+                return own / name
+            (own / name).rmdir()  # no memory is counted in it
     return None
 
 
-def entering(folder: Path | None, command: list[str]) -> list[str]:
-    """The command, begun inside the group: also what it starts at once belongs to it then.
+@functools.cache
+def _scope(memory: int) -> tuple[str, ...]:
+    """What has to stand before a command so that systemd limits it; nothing where it does not."""
+    if not shutil.which("systemd-run"):
+        return ()
+    runtime = f"XDG_RUNTIME_DIR={os.environ.get('XDG_RUNTIME_DIR', f'/run/user/{os.geteuid()}')}"
+    scope = (
+        *("env", runtime, "systemd-run", "--scope", "--quiet", "--collect"),
+        *(("--user",) if os.geteuid() else ()),
+        *("-p", f"MemoryMax={memory}", "-p", "MemorySwapMax=0", "--"),
+        *("env", "-u", "XDG_RUNTIME_DIR", "-u", "INVOCATION_ID"),  # nothing of ours goes inside
+    )
+    tell = f'cat "{MOUNT}$(sed -n s/^0:://p {TABLE})/memory.max"'
+    with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
+        trial = subprocess.run(
+            [*scope, "sh", "-c", tell], capture_output=True, timeout=10, check=True
+        )
+        if int(trial.stdout) <= memory:  # whole pages of it
+            return scope
+    return ()
 
-    Where the kernel lets nobody in, the command runs outside.
-    """
-    if folder is None:
-        return command
-    enter = 'echo $$ > "$0"; exec "$@"'
-    return ["/bin/sh", "-c", enter, str(folder / "cgroup.procs"), *command]
 
-
-def remove(folder: Path | None, seconds: float = 5.0) -> None:
+def _remove(folder: Path, seconds: float = 5.0) -> None:
     """Remove the group once its processes are gone."""
     deadline = time.monotonic() + seconds
-    while folder is not None and folder.exists() and time.monotonic() < deadline:
+    while folder.exists() and time.monotonic() < deadline:
         with contextlib.suppress(OSError):
             folder.rmdir()
             return

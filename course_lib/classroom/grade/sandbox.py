@@ -93,27 +93,27 @@ def answers(
         "confined": confined,
     }
     command = [sys.executable, "-I", "-m", "course_lib.classroom.grade.worker"]
-    group = cgroup.make(f"course_grade_{os.getpid()}_{slot}", MEMORY)
-    child = subprocess.Popen(
-        cgroup.entering(group, [*(_bubblewrap() if confined else []), *command]),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(write_end,),
-        env=_environment(),
-        cwd="/" if confined else None,
-        start_new_session=True,
-    )
-    os.close(write_end)
-    try:
-        with contextlib.suppress(BrokenPipeError):
-            child.stdin.write(json.dumps(job).encode())
-            child.stdin.close()
-        yield from _sent(_lines(read_end, child, limits))
-    finally:
-        os.close(read_end)
-        _end(child)
-        cgroup.remove(group)
+    command = [*(_bubblewrap() if confined else []), *command]
+    with cgroup.limited(command, f"course_grade_{os.getpid()}_{slot}", MEMORY) as command:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(write_end,),
+            env=_environment(),
+            cwd="/" if confined else None,
+            start_new_session=True,
+        )
+        os.close(write_end)
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.write(json.dumps(job).encode())
+                child.stdin.close()
+            yield from _sent(_lines(read_end, child, limits))
+        finally:
+            os.close(read_end)
+            _end(child)
 
 
 def _sent(lines: Iterator[bytes]) -> Iterator[Sent]:
