@@ -33,7 +33,7 @@ def show_verdict(name: str, verdict: Verdict, uses_own: bool) -> None:
             f"breaks. Replace the `...`, or ask `{name.split('.')[1]}.hint()`."
         ]
     else:
-        body = [f"Not yet. {verdict.reason}"]
+        body = [f"Not yet. {reason(verdict.reason, verdict.expected, verdict.got)}"]
         if verdict.case:
             body.append(f"Case: {verdict.case}")
         if verdict.expected is not None:
@@ -44,6 +44,11 @@ def show_verdict(name: str, verdict: Verdict, uses_own: bool) -> None:
     _display(verdict.status, name, body)
 
 
+def reason(sentence: str, expected: str | None, got: str | None) -> str:
+    """What is wrong, without the two values where lines of their own say them."""
+    return sentence.replace(f" (expected {expected}, got {got})", "")
+
+
 def show_hint(name: str, number: int, total: int, text: str) -> None:
     """One hint, numbered, and how to get the next."""
     short = name.split(".")[1]
@@ -51,11 +56,11 @@ def show_hint(name: str, number: int, total: int, text: str) -> None:
     _display("hint", f"{name}, hint {number} of {total}", [text, more])
 
 
-def show_source(where: str, source: str) -> None:
+def show_source(name: str, file: str, source: str) -> None:
     """The library's source of an answer, highlighted where there is a notebook."""
     from IPython.display import Code, display
 
-    _display("hint", "The library's version", [f"It stands in `{where}`."])
+    _display("hint", "The library's version", [f"It is `{name}` in `{file}`."])
     if in_notebook():
         display(Code(source, language="python"))
     else:
@@ -88,8 +93,8 @@ def show_progress(rows: list[tuple[str, str, int, int]]) -> None:
 
 def _display(look: str, title: str, lines: list[str]) -> None:
     mark = LOOKS[look][0]
-    plain = f"{mark} {title}: " + "\n  ".join(_EMPHASIS.sub(r"\1", line) for line in lines)
-    _emit(plain, _frame(look, title, "".join(f"<div>{_inline(line)}</div>" for line in lines)))
+    text = f"{mark} {title}: " + "\n  ".join(plain(line) for line in lines)
+    _emit(text, _frame(look, title, "".join(f"<div>{markup(line)}</div>" for line in lines)))
 
 
 def _frame(look: str, title: str, inside: str) -> str:
@@ -101,22 +106,39 @@ def _frame(look: str, title: str, inside: str) -> str:
     )
 
 
-# *Words* between asterisks; not the asterisks of code, which multiply or stand in backticks.
-_EMPHASIS = re.compile(r"(?<![\w*`])\*([A-Za-z][A-Za-z ]*)\*(?![\w*`])")
+# Code and formulas stay as they are, also inside bold and italic. An asterisk that multiplies or
+# raises to a power is no mark: it has a word, a bracket or a space on the wrong side.
+_KEPT = re.compile(r"`[^`]+`|\$\$.+?\$\$|\$[^$\n]+\$", re.DOTALL)
+_BOLD = re.compile(r"(?<![\w*)\]])\*\*(?=\S)([^*]+?)(?<=\S)\*\*(?![\w*(])")
+_ITALIC = re.compile(r"(?<![\w*)\]])\*(?=\S)([^*]+?)(?<=\S)\*(?![\w*(])")
 
 
-def _inline(text: str) -> str:
-    """Escape, then set what stands between backticks as code, between asterisks as emphasis."""
-    parts = re.split(r"`([^`]+)`", html.escape(text, quote=False))
-    parts[::2] = (_EMPHASIS.sub(r"<em>\1</em>", part) for part in parts[::2])
-    parts[1::2] = (f"<code>{part}</code>" for part in parts[1::2])
-    return "".join(parts)
+def markup(text: str) -> str:
+    """`code`, **bold** and *italic* as HTML, all else escaped; $maths$ is left to the front end."""
+    return _styled(html.escape(text, quote=False), r"<b>\1</b>", r"<em>\1</em>", "<code>{}</code>")
 
 
-def _emit(plain: str, rich: str) -> None:
+def plain(text: str) -> str:
+    """The same text without the asterisks of bold and italic; code keeps its backticks."""
+    return _styled(text, r"\1", r"\1", "`{}`")
+
+
+def _styled(text: str, bold: str, italic: str, code: str) -> str:
+    text = text.replace("\0", "\ufffd")  # a zero character keeps the place of what is kept
+    kept = iter(_KEPT.findall(text))
+    text = _ITALIC.sub(italic, _BOLD.sub(bold, _KEPT.sub("\0", text)))
+
+    def back(_: re.Match) -> str:
+        part = next(kept)
+        return code.format(part[1:-1]) if part.startswith("`") else part
+
+    return re.sub("\0", back, text)
+
+
+def _emit(text: str, rich: str) -> None:
     if in_notebook():
         from IPython.display import display
 
-        display({"text/plain": plain, "text/html": rich}, raw=True)
+        display({"text/plain": text, "text/html": rich}, raw=True)
     else:
-        print(plain)
+        print(text)

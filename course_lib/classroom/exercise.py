@@ -60,10 +60,8 @@ class Checked:
         """Show the library's own source for this exercise, and where it stands."""
         source = inspect.unwrap(self.exercise.reference)
         file = Path(inspect.getsourcefile(source))
-        root = Path(__file__).parents[2]
-        cards.show_source(
-            f"{file.relative_to(root).as_posix()}, `{source.__name__}`", inspect.getsource(source)
-        )
+        place = file.relative_to(Path(__file__).parents[2]).as_posix()
+        cards.show_source(source.__name__, place, inspect.getsource(source))
 
 
 _look_up: Callable[[str], dict[str, Exercise]] | None = None  # handed over by `course_lib.lessons`

@@ -7,13 +7,11 @@ folds out below its answer. Nothing in the output depends on chance or on what w
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from course_lib.classroom import live
-from course_lib.classroom.cards import BADGE, LOOKS
+from course_lib.classroom.cards import BADGE, LOOKS, markup, plain
 
 LETTERS = "ABCDEFGH"
 
@@ -40,7 +38,7 @@ class Quiz:
 
     Args:
         key: "lesson.number"; names the quiz in tests and reports.
-        question: text, with `code`, **bold** and $maths$ where needed.
+        question: text, with `code`, **bold**, *italic* and $maths$ where needed.
         answers: two to eight answers, each with the explanation that choosing it gets.
         right: the letter of the right answer, counted from A in the order given.
     """
@@ -90,26 +88,26 @@ class Quiz:
     def as_html(self) -> str:
         """The question for a page without a kernel: explanations fold out."""
         rows = "".join(
-            f"<details><summary><b>{letter}.</b> {_markup(text)}</summary>"
+            f"<details><summary><b>{letter}.</b> {markup(text)}</summary>"
             f'<p style="margin: 4px 0 8px 2em">{self._verdict(letter)}</p></details>'
             for letter, text in self.texts.items()
         )
         return (
             f'<div style="max-width: 46em; line-height: 1.6"><p><b>Quiz.</b> '
-            f"{_markup(self.question)}</p>{rows}</div>"
+            f"{markup(self.question)}</p>{rows}</div>"
         )
 
     def _verdict(self, letter: str) -> str:
         right = letter == self.right
         look, word = ("right", "✓ Right.") if right else ("wrong", "✗ Not quite.")
-        return f'<b style="{BADGE}{LOOKS[look][1]}">{word}</b> {_markup(self.explanations[letter])}'
+        return f'<b style="{BADGE}{LOOKS[look][1]}">{word}</b> {markup(self.explanations[letter])}'
 
     def widget(self):
         """The live form as an ipywidgets box: one button per answer, feedback below."""
         import ipywidgets as widgets
 
         wide = widgets.Layout(max_width="46em")
-        head = widgets.HTMLMath(f"<b>Quiz.</b> {_markup(self.question)}", layout=wide)
+        head = widgets.HTMLMath(f"<b>Quiz.</b> {markup(self.question)}", layout=wide)
         below = widgets.HTMLMath("", layout=wide)
         status = widgets.HTML(self.status())
         rows = []
@@ -120,7 +118,7 @@ class Quiz:
                 layout=widgets.Layout(width="3.4em", flex="0 0 auto"),
             )
             button.on_click(lambda b, letter=letter: self._click(letter, b, below, status))
-            line = widgets.HTMLMath(_markup(text))
+            line = widgets.HTMLMath(markup(text))
             rows.append(widgets.HBox([button, line], layout=widgets.Layout(align_items="center")))
         return widgets.VBox([head, *rows, below, status])
 
@@ -139,11 +137,5 @@ class Quiz:
 quiz = Quiz
 
 
-def _markup(text: str) -> str:
-    """`code` and **bold** as HTML, all else escaped; $maths$ is left to the front end."""
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
-    return re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", text)
-
-
 def _plain(text: str) -> str:
-    return text.replace("`", "").replace("**", "")
+    return plain(text).replace("`", "")
