@@ -18,6 +18,7 @@ import numpy as np
 from course_lib.rl.envs import Envs, make
 
 SHORT_SIDE = 320  # pixels; smaller frames are enlarged by a whole factor, pixel by pixel
+CONTROLS = 64  # pixels below the picture, where a browser draws the controls of a video
 
 
 def record(
@@ -78,12 +79,17 @@ def show(frames: Sequence[np.ndarray], *, fps: int = 30, caption: str) -> None:
 
 
 def element(frames: Sequence[np.ndarray], fps: int, caption: str) -> str:
-    """The HTML of a video that plays in place, its file inside."""
+    """The HTML of a video, its file inside: it starts by itself, without sound, and repeats.
+
+    Browsers draw the controls over the bottom of a video, so its box is higher than its picture.
+    """
     video, words = b64encode(encode(frames, fps)).decode(), html.escape(caption)
+    height, width = enlarge(frames[0]).shape[:2]
     return (
-        f'<video controls loop muted playsinline preload="auto" '
-        f'style="max-width: 100%; border: 1px solid #ccc" title="{words}" aria-label="{words}" '
-        f'src="data:video/mp4;base64,{video}"></video>'
+        f'<video autoplay controls loop muted playsinline preload="auto" width="{width}" '
+        f'style="max-width: 100%; border: 1px solid #ccc; '
+        f'aspect-ratio: {width} / {height + CONTROLS}; object-fit: contain; object-position: top" '
+        f'title="{words}" aria-label="{words}" src="data:video/mp4;base64,{video}"></video>'
     )
 
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
@@ -107,6 +108,26 @@ def test_show_stores_a_still_picture_first_and_a_video_that_plays(monkeypatch, t
     assert len(decode(data, tmp_path)[0]) == 20
     assert "controls" in page and 'aria-label="It fades to &quot;white&quot;."' in page
     assert film["text/plain"] == 'Video, 2 s. It fades to "white".'
+
+
+def test_it_starts_by_itself_and_its_controls_have_room_below_the_picture():
+    page = video.element(counting_frames(2, height=400, width=600), 10, "It fades.")
+    for word in ("autoplay", "muted", "loop", "playsinline", "controls"):
+        assert re.search(rf"<video [^>]*\b{word}\b", page), word
+    assert 'width="600"' in page and f"aspect-ratio: 600 / {400 + video.CONTROLS};" in page
+    assert "object-position: top" in page
+
+
+def test_the_stored_videos_start_by_themselves():
+    notebooks = Path(__file__).parents[2] / "notebooks"
+    tags = [
+        tag
+        for path in sorted(notebooks.glob("*.ipynb"))
+        for tag in re.findall(r"<video [^>]*?src=", path.read_text(encoding="utf-8"))
+    ]
+    assert tags
+    for tag in tags:
+        assert "autoplay controls loop muted" in tag and "object-position: top" in tag
 
 
 @pytest.mark.parametrize(
