@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from course_lib.classroom import live
+from course_lib.classroom import live, record
 from course_lib.classroom.cards import BADGE, LOOKS, markup, plain
 
 LETTERS = "ABCDEFGH"
@@ -30,6 +30,8 @@ class Feedback:
 
 class Quiz:
     """A question with one right answer, and the answers given; end a cell with it to show it.
+
+    That it was solved outlives the kernel: see `record`.
 
         quiz("q_learning.1", "Which target does SARSA use?", {
             "the value of the best next action": "That is Q-learning's target. ...",
@@ -58,6 +60,8 @@ class Quiz:
         self.texts = dict(zip(letters, answers.keys(), strict=True))
         self.explanations = dict(zip(letters, answers.values(), strict=True))
         self.given: list[Feedback] = []
+        self.before = record.solved().get(key, "")  # the day on which it was solved earlier
+        self.note = ""  # what hinders keeping it
 
     @property
     def solved(self) -> bool:
@@ -70,15 +74,20 @@ class Quiz:
             raise ValueError(f"answer with one of {', '.join(self.texts)}, got {letter!r}")
         feedback = Feedback(letter, letter == self.right, self.explanations[letter])
         self.given.append(feedback)
+        if feedback.right:
+            self.note = record.keep(self.key)
         return feedback
 
     def status(self) -> str:
         """Where the learner stands, in words."""
+        if not self.given and self.before:
+            return f"You solved this one on {self.before}. Choose an answer to see it again."
         if not self.given:
             return "Choose an answer."
         tries = len(self.given)
         word = "1 answer" if tries == 1 else f"{tries} answers"
-        return f"Solved with {word}." if self.solved else f"{word} so far, not solved yet."
+        solved = f"Solved with {word}. {self.note}".rstrip()
+        return solved if self.solved else f"{word} so far, not solved yet."
 
     def __repr__(self) -> str:
         lines = [_plain(self.question)]
@@ -109,7 +118,7 @@ class Quiz:
         wide = widgets.Layout(max_width="46em")
         head = widgets.HTMLMath(f"<b>Quiz.</b> {markup(self.question)}", layout=wide)
         below = widgets.HTMLMath("", layout=wide)
-        status = widgets.HTML(self.status())
+        status = widgets.HTML(markup(self.status()))
         rows = []
         for letter, text in self.texts.items():
             button = widgets.Button(
@@ -129,7 +138,7 @@ class Quiz:
         button.style.text_color = "#ffffff"
         button.description = f"{letter} {mark}"
         below.value = f"<b>{letter}.</b> {self._verdict(letter)}"
-        status.value = self.status()
+        status.value = markup(self.status())
 
     _repr_mimebundle_ = live.bundle
 
