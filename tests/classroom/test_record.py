@@ -13,6 +13,7 @@ from nbclient import NotebookClient
 
 from course_lib.classroom import cards, course_map, quiz, record
 from course_lib.classroom.exercise import exercise, progress
+from course_lib.commands import refresh
 from course_lib.lessons import exercises_of
 
 ROOT = Path(__file__).parents[2]
@@ -294,23 +295,31 @@ def test_the_map_knows_the_exercises_and_quizzes_of_this_course():
 
 def test_a_real_kernel_writes_beside_its_notebook_and_a_new_one_reads(tmp_path):
     head = "import os\nfrom course_lib import lessons\n"
-    head += "from course_lib.classroom import exercise, progress\nos.chdir('/')\n"
-    answer = (
-        '@exercise("start_here.discounted_return")\ndef discounted_return(rewards, gamma):\n    '
-    )
-    folder = tmp_path / "learner"
+    head += "from course_lib.classroom import exercise, progress\nos.chdir('/')"
+    answer = '@exercise("start_here.discounted_return")\ndef discounted_return(rewards, gamma):\n'
+    right = answer + "    return sum(gamma**k * r for k, r in enumerate(rewards))"
+    folder, path = tmp_path / "learner", tmp_path / "learner" / "01_a.ipynb"
     folder.mkdir()
 
-    def run(*code):
-        book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(each) for each in code])
-        NotebookClient(book, resources={"metadata": {"path": str(folder)}}, timeout=120).execute()
-        return [o["data"]["text/plain"] for c in book.cells for o in c.outputs if "data" in o]
+    def run(*code, execute):
+        notebook(path, head, *code)
+        execute(path)
+        cells = nbformat.read(path, as_version=4).cells
+        return [o.data["text/plain"] for c in cells for o in c.get("outputs", []) if "data" in o]
 
-    right = answer + "return sum(gamma**k * r for k, r in enumerate(rewards))"
-    assert "Right." in run(head, right)[0]
+    def as_a_learner(path):
+        book = nbformat.read(path, as_version=4)
+        NotebookClient(book, resources={"metadata": {"path": str(folder)}}, timeout=120).execute()
+        nbformat.write(book, path)
+
+    assert "Right." in run(right, execute=refresh.execute)[0]
+    assert not file(folder).exists(), "what `refresh` stores is nobody's progress"
+    assert "Right." in run(right, execute=as_a_learner)[0]
     assert names(folder) == {"start_here.discounted_return"}
-    shown = run(head, answer + "...", "progress()")
+    stub = answer + "    ..."
+    shown = run(stub, "progress()", execute=as_a_learner)
     assert "solved earlier" in shown[1] and "The course: 1 exercise" in shown[2]
+    assert len(run(stub, "progress()", execute=refresh.execute)) == 2
 
 
 def test_a_script_writes_nothing(tmp_path):
