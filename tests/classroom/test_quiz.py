@@ -1,11 +1,17 @@
 """Multiple choice: every answer explains itself, with and without a kernel."""
 
 import json
+import re
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbconvert import HTMLExporter
+from traitlets.config import Config
 
+import course_lib.lessons  # noqa: F401, it hands the classroom its exercises
 from course_lib.classroom import quiz
+from course_lib.classroom.assign import solved_copy, student_copy
 
 ROOT = Path(__file__).parents[2]
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -117,6 +123,29 @@ def test_the_stored_quiz_is_the_one_that_the_cell_shows(path):
         stored = cell["outputs"][0]["data"]
         assert "".join(stored["text/html"]) == asked.as_html()
         assert "".join(stored["text/plain"]) == repr(asked)
+
+
+def test_a_printed_or_built_page_asks_without_answering():
+    """What builders of sites do, by nbconvert's own means."""
+    path = LESSONS[0]
+    exporter = HTMLExporter(
+        config=Config(
+            TagRemovePreprocessor={"enabled": True, "remove_input_tags": {"remove-input"}},
+        )
+    )
+    page, _ = exporter.from_filename(str(path))
+    (cell,) = quizzes_of(path)
+    assert "What happens?" in page and "<details>" in page
+    assert "@exercise" in re.sub("<[^>]+>", "", page), "other cells keep their source"
+    assert "start_here.1" in "".join(cell["source"]) and "start_here.1" not in page
+
+
+def test_handing_out_keeps_the_source_folded():
+    notebook = nbformat.read(LESSONS[0], as_version=4)
+    for copy in (student_copy, solved_copy):
+        cells = [c for c in copy(notebook).cells if c.source.startswith("quiz(")]
+        assert [c.metadata.jupyter.source_hidden for c in cells] == [True]
+        assert [c.metadata.tags for c in cells] == [["remove-input"]]
 
 
 def test_italic_is_no_asterisk():
