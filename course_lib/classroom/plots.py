@@ -209,7 +209,8 @@ def _room_on_the_left(ax: Axes, bars: list[tuple[float, float]]) -> None:
     points = ax.get_position().width * ax.figure.get_figwidth() * 72
     left, right = ax.get_xlim()
     for low, value in bars:
-        share = (14 + 9 * len(rounded(value))) / points  # of the width: a gap, and its letters
+        letters = 0.7 * plt.rcParams["font.size"] * len(rounded(value))
+        share = (14 + letters) / points  # of the width, with a gap on both sides
         if share < 1:
             left = min(left, (low - share * right) / (1 - share))
     ax.set_xlim(left, right)
