@@ -18,7 +18,7 @@ import numpy as np
 from course_lib.rl.envs import Envs, make
 
 SHORT_SIDE = 320  # pixels; smaller frames are enlarged by a whole factor, pixel by pixel
-CONTROLS = 64  # pixels below the picture, where a browser draws the controls of a video
+CONTROLS = 64  # pixels below the picture, where a browser draws a video's controls
 
 
 def record(
@@ -81,20 +81,23 @@ def show(frames: Sequence[np.ndarray], *, fps: int = 30, caption: str) -> None:
 def element(frames: Sequence[np.ndarray], fps: int, caption: str) -> str:
     """The HTML of a video, its file inside: it starts by itself, without sound, and repeats.
 
-    Browsers draw the controls over the bottom of a video, so its box is higher than its picture.
+    JupyterLab shows a stored video paused, with the browser's controls over its bottom. Hence the
+    white band below the picture: styles that make room would not survive in an untrusted notebook.
     """
-    video, words = b64encode(encode(frames, fps)).decode(), html.escape(caption)
-    height, width = enlarge(frames[0]).shape[:2]
+    film = encode(frames, fps, below=CONTROLS)
+    video, words = b64encode(film).decode(), html.escape(caption)
     return (
-        f'<video autoplay controls loop muted playsinline preload="auto" width="{width}" '
-        f'style="max-width: 100%; border: 1px solid #ccc; '
-        f'aspect-ratio: {width} / {height + CONTROLS}; object-fit: contain; object-position: top" '
-        f'title="{words}" aria-label="{words}" src="data:video/mp4;base64,{video}"></video>'
+        f'<video autoplay controls loop muted playsinline preload="auto" '
+        f'style="max-width: 100%; border: 1px solid #ccc" title="{words}" aria-label="{words}" '
+        f'src="data:video/mp4;base64,{video}"></video>'
     )
 
 
-def encode(frames: Sequence[np.ndarray], fps: int = 30) -> bytes:
-    """The frames as an MP4 file: H.264, 4:2:0, even sides, small frames enlarged."""
+def encode(frames: Sequence[np.ndarray], fps: int = 30, below: int = 0) -> bytes:
+    """The frames as an MP4 file: H.264, 4:2:0, even sides, small frames enlarged.
+
+    ``below`` is the height of a white band under the picture, in pixels, an even number.
+    """
     import imageio_ffmpeg
 
     _check(frames)
@@ -103,6 +106,8 @@ def encode(frames: Sequence[np.ndarray], fps: int = 30) -> bytes:
     # The moov atom first: the video starts before all of it is read. crf 28 keeps flat,
     # drawn pictures clean at a fraction of the default size.
     options = ["-crf", "28", "-preset", "slow", "-movflags", "+faststart", "-threads", "1"]
+    if below:
+        options += ["-vf", f"pad=iw:ih+{below}:0:0:white"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         writer = imageio_ffmpeg.write_frames(
