@@ -133,7 +133,7 @@ def show_course(lessons: list[Lesson], solved: Collection[str]) -> None:
         if lesson.file:
             name = f"<a href='{html.escape(quote(lesson.file))}'>{name}</a>"
         cells += f"<tr><td style='text-align:left'>{name}</td>"
-        cells += f"<td style='text-align:left'>{_badge(look)} {standing}</td>"
+        cells += f"<td style='text-align:left;white-space:nowrap'>{_badge(look)} {standing}</td>"
         cells += "".join(f"<td>{each}</td>" for each in known) + "</tr>"
     head = "<tr><th style='text-align:left'>lesson</th><th style='text-align:left'>standing</th>"
     table = f"<table>{head}<th>exercises</th><th>quizzes</th></tr>{cells}</table>"
