@@ -152,7 +152,7 @@ def film_strip(frames: Sequence[np.ndarray], fps: int, caption: str, count: int 
     )
     for ax, i in zip(axes[0], picks, strict=True):
         ax.imshow(enlarge(frames[i]))
-        ax.set_title(f"{i / fps:.1f} s", size=12, weight="normal", loc="center")
+        ax.set_title(f"{i / fps:.1f} s", size=17, weight="normal", loc="center")
         ax.set(xticks=[], yticks=[])
         ax.spines[["top", "right"]].set_visible(True)
     picture = plots.figure_png(figure, caption)

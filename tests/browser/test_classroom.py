@@ -1,6 +1,7 @@
 """What a learner meets in every lesson, on a small screen: quiz, progress, code, videos."""
 
 import json
+import urllib.request
 
 import pytest
 
@@ -68,6 +69,15 @@ def test_what_is_solved_outlives_the_kernel_and_leads_to_the_lessons(notebook, s
     notebook.cell(last).get_by_role("link", name="02 · DQN").click()
     page.get_by_role("tab", name="02_dqn.ipynb").wait_for(timeout=30_000)
     notebook.shoot("map_1024")
+
+
+def test_an_exported_or_printed_page_asks_without_answering(server):
+    address = f"{server.address}/nbconvert/html/notebooks/00_start_here.ipynb?download=false"
+    request = urllib.request.Request(address, headers={"Authorization": f"token {lab.TOKEN}"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        page = answer.read().decode()
+    assert "What happens?" in page and "start_here.discounted_return" in page
+    assert "start_here.1" not in page
 
 
 def test_code_figures_and_videos_fit_the_pane(notebook, server):
