@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 
+from course_lib.classroom import record
 from course_lib.classroom.answer import Answer, answer as ask_all
 from course_lib.classroom.check import Case
 from course_lib.classroom.exercise import find
@@ -442,6 +443,13 @@ def test_a_page_says_its_two_values_once_and_fits_a_telephone():
     page = reports.feedback(Student("Ada", {RATE: wrong}))
     assert page.count("7.5") == 1 and "off. Look at the <em>last</em> one." in page
     assert "<meta name='viewport' content='width=device-width'>" in page
+
+
+def test_grading_leaves_no_progress_behind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(record, "_folder", tmp_path)
+    assert {grade_.status for grade_ in graded(hostile.good()).values()} == {"passed"}
+    assert not list(tmp_path.rglob("course_progress*")) and record.solved() == {}
 
 
 def test_what_cannot_start_says_why(tmp_path, capsys):
