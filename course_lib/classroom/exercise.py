@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from course_lib.classroom import cards
+from course_lib.classroom import cards, course_map, record
 from course_lib.classroom.check import Exercise, Verdict, check
 
 
@@ -60,10 +60,8 @@ class Checked:
         """Show the library's own source for this exercise, and where it stands."""
         source = inspect.unwrap(self.exercise.reference)
         file = Path(inspect.getsourcefile(source))
-        root = Path(__file__).parents[2]
-        cards.show_source(
-            f"{file.relative_to(root).as_posix()}, `{source.__name__}`", inspect.getsource(source)
-        )
+        place = file.relative_to(Path(__file__).parents[2]).as_posix()
+        cards.show_source(source.__name__, place, inspect.getsource(source))
 
 
 _look_up: Callable[[str], dict[str, Exercise]] | None = None  # handed over by `course_lib.lessons`
@@ -96,7 +94,14 @@ def exercise(name: str, *, keep_mine: bool = False) -> Callable[[Callable], Chec
             hints_shown=before.hints_shown if before else 0,
         )
         _seen[name] = checked
-        cards.show_verdict(name, verdict, uses_own=mine)
+        right = verdict.status == "right"
+        cards.show_verdict(
+            name,
+            verdict,
+            uses_own=mine,
+            solved="" if right else record.solved().get(name, ""),
+            note=record.keep(name) if right else "",
+        )
         return checked
 
     return decorate
@@ -123,17 +128,24 @@ def _bound(function: Callable) -> Iterator[None]:
 
 
 def progress(lesson: str | None = None) -> None:
-    """List the exercises of this notebook (or of one lesson) and where you stand with each."""
+    """List the exercises of this notebook (or of one lesson) and where you stand with each.
+
+    Once something is solved, the map of the whole course follows: see `record`.
+    """
+    solved = record.solved()
     lessons = [lesson] if lesson else list(dict.fromkeys(name.split(".")[0] for name in _seen))
     rows = []
-    for each in lessons:
-        for name in exercises_of(each):
-            seen = _seen.get(f"{each}.{name}")
-            if seen is None:
-                rows.append((f"{each}.{name}", "not reached", 0, 0))
-            else:
-                rows.append((seen.name, seen.status, seen.attempts, seen.hints_shown))
-    cards.show_progress(rows)
+    for name in (f"{each}.{short}" for each in lessons for short in exercises_of(each)):
+        seen = _seen.get(name)
+        status = seen.status if seen else "not reached"
+        if name in solved and status != "right":
+            status = "wrong now, solved earlier" if status == "wrong" else "solved earlier"
+        rows.append((name, status, *((seen.attempts, seen.hints_shown) if seen else (0, 0))))
+    course = course_map.course(record.folder(), solved) if solved and not lesson else []
+    if rows or not course:
+        cards.show_progress(rows)
+    if course:
+        cards.show_course(course, solved)
 
 
 def set_look_up(look_up: Callable[[str], dict[str, Exercise]]) -> None:

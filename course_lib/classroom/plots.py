@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt  # noqa: F401
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure  # noqa: F401
@@ -151,7 +151,7 @@ def bars_with_intervals(
     goal: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Methods compared: a bar to the estimate, a whisker over its interval, the number beside it.
+    """Methods compared: a bar to the estimate, a whisker over its interval, the number at its end.
 
     Args:
         results: method -> (estimate, low, high).
@@ -171,17 +171,22 @@ def bars_with_intervals(
         if runs and name in runs:
             dots = np.asarray(runs[name], dtype=np.float64)
             ax.scatter(dots, np.full(len(dots), i + 0.36), s=16, color=colour, alpha=0.7, lw=0)
+        # Where the bar ends, so that the number stands clear of bar and whisker.
         ax.annotate(
             rounded(value),
-            (max(high, value), i),
-            xytext=(8, 0),
+            (low if value < 0 else high, i),
+            xytext=(-8 if value < 0 else 8, 0),
             textcoords="offset points",
+            ha="right" if value < 0 else "left",
             va="center",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )
     ax.set_yticks(range(len(results)), list(results))
     ax.invert_yaxis()
     ax.margins(x=0.12)
+    negative = [(low, value) for value, low, _ in results.values() if value < 0]
+    if negative:
+        _room_on_the_left(ax, negative)
     ax.yaxis.grid(False)
     ax.set_xlabel(f"{label}\nwhisker: {interval}{', dots: single runs' if runs else ''}")
     ax.xaxis.set_major_formatter(FuncFormatter(_thousands))
@@ -197,6 +202,18 @@ def bars_with_intervals(
             size=12,
         )
     return ax
+
+
+def _room_on_the_left(ax: Axes, bars: list[tuple[float, float]]) -> None:
+    """Move the left limit so that the numbers left of negative bars do not reach the axis."""
+    points = ax.get_position().width * ax.figure.get_figwidth() * 72
+    left, right = ax.get_xlim()
+    for low, value in bars:
+        letters = 0.7 * plt.rcParams["font.size"] * len(rounded(value))
+        share = (14 + letters) / points  # of the width, with a gap on both sides
+        if share < 1:
+            left = min(left, (low - share * right) / (1 - share))
+    ax.set_xlim(left, right)
 
 
 def _legend_below(ax: Axes, title: str | None) -> None:

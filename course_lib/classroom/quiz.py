@@ -7,13 +7,11 @@ folds out below its answer. Nothing in the output depends on chance or on what w
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from course_lib.classroom import live
-from course_lib.classroom.cards import BADGE, LOOKS
+from course_lib.classroom import live, record
+from course_lib.classroom.cards import BADGE, LOOKS, markup, plain
 
 LETTERS = "ABCDEFGH"
 
@@ -33,6 +31,8 @@ class Feedback:
 class Quiz:
     """A question with one right answer, and the answers given; end a cell with it to show it.
 
+    That it was solved outlives the kernel: see `record`.
+
         quiz("q_learning.1", "Which target does SARSA use?", {
             "the value of the best next action": "That is Q-learning's target. ...",
             "the value of the next action it takes": "Yes: on-policy. ...",
@@ -40,7 +40,7 @@ class Quiz:
 
     Args:
         key: "lesson.number"; names the quiz in tests and reports.
-        question: text, with `code`, **bold** and $maths$ where needed.
+        question: text, with `code`, **bold**, *italic* and $maths$ where needed.
         answers: two to eight answers, each with the explanation that choosing it gets.
         right: the letter of the right answer, counted from A in the order given.
     """
@@ -60,6 +60,8 @@ class Quiz:
         self.texts = dict(zip(letters, answers.keys(), strict=True))
         self.explanations = dict(zip(letters, answers.values(), strict=True))
         self.given: list[Feedback] = []
+        self.before = record.solved().get(key, "")  # the day on which it was solved earlier
+        self.note = ""  # what hinders keeping it
 
     @property
     def solved(self) -> bool:
@@ -72,15 +74,20 @@ class Quiz:
             raise ValueError(f"answer with one of {', '.join(self.texts)}, got {letter!r}")
         feedback = Feedback(letter, letter == self.right, self.explanations[letter])
         self.given.append(feedback)
+        if feedback.right:
+            self.note = record.keep(self.key)
         return feedback
 
     def status(self) -> str:
         """Where the learner stands, in words."""
+        if not self.given and self.before:
+            return f"You solved this one on {self.before}. Choose an answer to see it again."
         if not self.given:
             return "Choose an answer."
         tries = len(self.given)
         word = "1 answer" if tries == 1 else f"{tries} answers"
-        return f"Solved with {word}." if self.solved else f"{word} so far, not solved yet."
+        solved = f"Solved with {word}. {self.note}".rstrip()
+        return solved if self.solved else f"{word} so far, not solved yet."
 
     def __repr__(self) -> str:
         lines = [_plain(self.question)]
@@ -90,28 +97,28 @@ class Quiz:
     def as_html(self) -> str:
         """The question for a page without a kernel: explanations fold out."""
         rows = "".join(
-            f"<details><summary><b>{letter}.</b> {_markup(text)}</summary>"
+            f"<details><summary><b>{letter}.</b> {markup(text)}</summary>"
             f'<p style="margin: 4px 0 8px 2em">{self._verdict(letter)}</p></details>'
             for letter, text in self.texts.items()
         )
         return (
             f'<div style="max-width: 46em; line-height: 1.6"><p><b>Quiz.</b> '
-            f"{_markup(self.question)}</p>{rows}</div>"
+            f"{markup(self.question)}</p>{rows}</div>"
         )
 
     def _verdict(self, letter: str) -> str:
         right = letter == self.right
         look, word = ("right", "✓ Right.") if right else ("wrong", "✗ Not quite.")
-        return f'<b style="{BADGE}{LOOKS[look][1]}">{word}</b> {_markup(self.explanations[letter])}'
+        return f'<b style="{BADGE}{LOOKS[look][1]}">{word}</b> {markup(self.explanations[letter])}'
 
     def widget(self):
         """The live form as an ipywidgets box: one button per answer, feedback below."""
         import ipywidgets as widgets
 
         wide = widgets.Layout(max_width="46em")
-        head = widgets.HTMLMath(f"<b>Quiz.</b> {_markup(self.question)}", layout=wide)
+        head = widgets.HTMLMath(f"<b>Quiz.</b> {markup(self.question)}", layout=wide)
         below = widgets.HTMLMath("", layout=wide)
-        status = widgets.HTML(self.status())
+        status = widgets.HTML(markup(self.status()))
         rows = []
         for letter, text in self.texts.items():
             button = widgets.Button(
@@ -120,7 +127,7 @@ class Quiz:
                 layout=widgets.Layout(width="3.4em", flex="0 0 auto"),
             )
             button.on_click(lambda b, letter=letter: self._click(letter, b, below, status))
-            line = widgets.HTMLMath(_markup(text))
+            line = widgets.HTMLMath(markup(text))
             rows.append(widgets.HBox([button, line], layout=widgets.Layout(align_items="center")))
         return widgets.VBox([head, *rows, below, status])
 
@@ -131,7 +138,7 @@ class Quiz:
         button.style.text_color = "#ffffff"
         button.description = f"{letter} {mark}"
         below.value = f"<b>{letter}.</b> {self._verdict(letter)}"
-        status.value = self.status()
+        status.value = markup(self.status())
 
     _repr_mimebundle_ = live.bundle
 
@@ -139,11 +146,5 @@ class Quiz:
 quiz = Quiz
 
 
-def _markup(text: str) -> str:
-    """`code` and **bold** as HTML, all else escaped; $maths$ is left to the front end."""
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
-    return re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", text)
-
-
 def _plain(text: str) -> str:
-    return text.replace("`", "").replace("**", "")
+    return plain(text).replace("`", "")

@@ -18,6 +18,7 @@ import numpy as np
 from course_lib.rl.envs import Envs, make
 
 SHORT_SIDE = 320  # pixels; smaller frames are enlarged by a whole factor, pixel by pixel
+CONTROLS = 64  # pixels below the picture, where a browser draws a video's controls
 
 
 def record(
@@ -78,17 +79,25 @@ def show(frames: Sequence[np.ndarray], *, fps: int = 30, caption: str) -> None:
 
 
 def element(frames: Sequence[np.ndarray], fps: int, caption: str) -> str:
-    """The HTML of a video that plays in place, its file inside."""
-    video, words = b64encode(encode(frames, fps)).decode(), html.escape(caption)
+    """The HTML of a video, its file inside: it starts by itself, without sound, and repeats.
+
+    JupyterLab shows a stored video paused, with the browser's controls over its bottom. Hence the
+    white band below the picture: styles that make room would not survive in an untrusted notebook.
+    """
+    film = encode(frames, fps, below=CONTROLS)
+    video, words = b64encode(film).decode(), html.escape(caption)
     return (
-        f'<video controls loop muted playsinline preload="auto" '
+        f'<video autoplay controls loop muted playsinline preload="auto" '
         f'style="max-width: 100%; border: 1px solid #ccc" title="{words}" aria-label="{words}" '
         f'src="data:video/mp4;base64,{video}"></video>'
     )
 
 
-def encode(frames: Sequence[np.ndarray], fps: int = 30) -> bytes:
-    """The frames as an MP4 file: H.264, 4:2:0, even sides, small frames enlarged."""
+def encode(frames: Sequence[np.ndarray], fps: int = 30, below: int = 0) -> bytes:
+    """The frames as an MP4 file: H.264, 4:2:0, even sides, small frames enlarged.
+
+    ``below`` is the height of a white band under the picture, in pixels, an even number.
+    """
     import imageio_ffmpeg
 
     _check(frames)
@@ -97,6 +106,8 @@ def encode(frames: Sequence[np.ndarray], fps: int = 30) -> bytes:
     # The moov atom first: the video starts before all of it is read. crf 28 keeps flat,
     # drawn pictures clean at a fraction of the default size.
     options = ["-crf", "28", "-preset", "slow", "-movflags", "+faststart", "-threads", "1"]
+    if below:
+        options += ["-vf", f"pad=iw:ih+{below}:0:0:white"]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "video.mp4"
         writer = imageio_ffmpeg.write_frames(
@@ -141,7 +152,7 @@ def film_strip(frames: Sequence[np.ndarray], fps: int, caption: str, count: int 
     )
     for ax, i in zip(axes[0], picks, strict=True):
         ax.imshow(enlarge(frames[i]))
-        ax.set_title(f"{i / fps:.1f} s", size=12, weight="normal", loc="center")
+        ax.set_title(f"{i / fps:.1f} s", size=17, weight="normal", loc="center")
         ax.set(xticks=[], yticks=[])
         ax.spines[["top", "right"]].set_visible(True)
     picture = plots.figure_png(figure, caption)

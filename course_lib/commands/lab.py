@@ -64,6 +64,9 @@ def server_arguments(options: argparse.Namespace) -> list[str]:
         f"--LabApp.default_url=/lab/tree/{FIRST}",
         f"--LabApp.app_settings_dir={SETTINGS}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        # What is exported or printed leaves out the source of a quiz, which names the answer.
+        "--TagRemovePreprocessor.enabled=True",
+        "--TagRemovePreprocessor.remove_input_tags=remove-input",
     ]
     if options.no_browser:
         arguments.append("--no-browser")

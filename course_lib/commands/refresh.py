@@ -78,7 +78,8 @@ def execute(path: Path) -> dict[str, float]:
     )
     with _one_core():
         start = time.perf_counter()
-        client.execute()
+        # What somebody solved here is no part of a lesson.
+        client.execute(env={**os.environ, "COURSE_PROGRESS": "off"})
         seconds = time.perf_counter() - start
     nbformat.write(notebook, path)
     return {"seconds": round(seconds), "peak_mb": round(peak / 1e6)}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from course_lib.classroom import answer as answering
+from course_lib.classroom import answer as answering, cards
 from course_lib.classroom.check import Case, Exercise, Mistake, check, judge
 from course_lib.classroom.exercise import exercise, find, progress
 from course_lib.classroom.grade import codec
@@ -271,17 +271,45 @@ def test_hints_come_one_at_a_time_and_the_solution_is_the_library(capsys):
         success_rate.hint(9)
     success_rate.solution()
     shown = capsys.readouterr().out
-    assert "course_lib/evaluation.py" in shown and "def success_rate" in shown
+    assert "It is `success_rate` in `course_lib/evaluation.py`." in shown
+    assert "def success_rate" in shown
 
 
-def test_hints_may_emphasise_words_and_keep_the_stars_of_code():
-    from course_lib.classroom.cards import _EMPHASIS, _inline
+@pytest.mark.parametrize(
+    ("text", "rich", "words"),
+    [
+        ("only the *future* counts", "only the <em>future</em> counts", "only the future counts"),
+        ("`a * b * c`, not 2 * x * y", "<code>a * b * c</code>, not 2 * x * y", None),
+        ("gamma**k, x**2 + y**2, a*b*c", "gamma**k, x**2 + y**2, a*b*c", None),
+        ("f(*args, *more) and g(x)*h(x)*2", "f(*args, *more) and g(x)*h(x)*2", None),
+        ("$a*b*c$ and $x$ * $y$ * z", "$a*b*c$ and $x$ * $y$ * z", None),
+        ("$$a*b*c$$", "$$a*b*c$$", None),
+        (
+            "**run `f`** *if `x` < $y$*",
+            "<b>run <code>f</code></b> <em>if <code>x</code> &lt; $y$</em>",
+            "run `f` if `x` < $y$",
+        ),
+        ("(*because*) it **is**.", "(<em>because</em>) it <b>is</b>.", "(because) it is."),
+        ("a \0 in `b`", "a \ufffd in <code>b</code>", "a \ufffd in `b`"),
+    ],
+)
+def test_marks_become_emphasis_and_code_and_formulas_keep_their_stars(text, rich, words):
+    assert cards.markup(text) == rich
+    assert cards.plain(text) == (text if words is None else words)
 
-    text = "only the *future* counts: `a * b * c`, not 2 * x * y or gamma**k"
-    shown = _inline(text)
-    assert "<em>future</em>" in shown and "<code>a * b * c</code>" in shown
-    assert "2 * x * y or gamma**k" in shown
-    assert _EMPHASIS.sub(r"\1", text) == text.replace("*future*", "future")
+
+def test_a_card_says_its_two_values_once(capsys):
+    def f(x, k):
+        return 7.5
+
+    exercise_of = Exercise(scale, lambda rng: [Case("by hand", (5.0, 1.0), 5.0)])
+    verdict = check(f, exercise_of)
+    assert verdict.reason == "The values are off (expected 5, got 7.5)."
+    cards.show_verdict("a.scale", verdict, uses_own=False)
+    shown = capsys.readouterr().out
+    assert "Not yet. The values are off.\n" in shown
+    assert "Expected: 5\n" in shown and "Got: 7.5\n" in shown
+    assert shown.count("7.5") == 1
 
 
 def test_progress_lists_every_exercise_of_the_lesson(capsys):

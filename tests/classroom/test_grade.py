@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -14,11 +15,13 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
 import torch
 
+from course_lib.classroom import record
 from course_lib.classroom.answer import Answer, answer as ask_all
 from course_lib.classroom.check import Case
 from course_lib.classroom.exercise import find
@@ -411,6 +414,42 @@ def test_pages_show_what_students_wrote_as_text(tmp_path):
     grade_ = Grade(RATE, "wrong", note="`x` <script>", got="<img src=x onerror=alert(1)>")
     page = reports.feedback(reports.Student("<b>eve</b>", {RATE: grade_}))
     assert "<script>" not in page and "<img" not in page and "<b>eve" not in page
+
+
+def test_the_summary_lists_the_students_and_links_their_pages(tmp_path):
+    students = [
+        Student("Ada", {RATE: Grade(RATE, "passed"), DISCOUNT: Grade(DISCOUNT, "wrong")}),
+        Student("ada", {RATE: Grade(RATE, "not attempted")}),
+        Student("<b>'é #1", problems=["x.pdf: It is no notebook."]),
+    ]
+    reports.write(students, tmp_path)
+    page = (tmp_path / "summary.html").read_text(encoding="utf-8")
+    links = re.findall(r"<a href='([^']*)'>(.*?)</a></td><td>(.*?)</td>", page)
+    assert [words for _, *words in links] == [
+        ["Ada", "1 of 2"],
+        ["ada", "0 of 2"],
+        ["&lt;b&gt;&#x27;é #1", "0 of 2"],
+    ]
+    for link, name, _ in links:
+        there = (tmp_path / unquote(link)).read_text(encoding="utf-8")
+        assert f"<h1>Feedback for {name}</h1>" in there
+    assert f"<abbr title='{DISCOUNT}: wrong'>✗</abbr>" in page
+    assert f"<abbr title='{DISCOUNT}: not submitted'>–</abbr>" in page
+
+
+def test_a_page_says_its_two_values_once_and_fits_a_telephone():
+    note = "The values are off (expected 5, got 7.5). Look at the *last* one."
+    wrong = Grade(RATE, "wrong", note=note, expected="5", got="7.5")
+    page = reports.feedback(Student("Ada", {RATE: wrong}))
+    assert page.count("7.5") == 1 and "off. Look at the <em>last</em> one." in page
+    assert "<meta name='viewport' content='width=device-width'>" in page
+
+
+def test_grading_leaves_no_progress_behind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(record, "_folder", tmp_path)
+    assert {grade_.status for grade_ in graded(hostile.good()).values()} == {"passed"}
+    assert not list(tmp_path.rglob("course_progress*")) and record.solved() == {}
 
 
 def test_what_cannot_start_says_why(tmp_path, capsys):

@@ -229,6 +229,33 @@ def test_whiskers_end_where_the_interval_does():
         plots.bars_with_intervals({"a": (5, 1, 3)}, label="return")
 
 
+@pytest.mark.parametrize("columns", [1, 3])
+def test_numbers_stand_clear_of_bars_and_whiskers_on_their_own_side(columns):
+    results = {
+        "long": (-12345, -14000, -11000),
+        "short": (-155, -200, -100),
+        "across": (-1500, -6000, 3000),
+        "positive": (2000, -500, 6000),
+    }
+    plots.use_style()
+    figure, axes = plt.subplots(1, columns, squeeze=False, figsize=(4 + 4 * columns, 4))
+    for ax in axes.flat:
+        plots.bars_with_intervals(results, label="return", ax=ax)
+    figure.canvas.draw()
+    for ax in axes.flat:
+        scale = ax.transData.transform
+        for i, (text, (value, low, high)) in enumerate(
+            zip(ax.texts, results.values(), strict=True)
+        ):
+            box = text.get_window_extent()
+            if value < 0:
+                assert box.x1 < scale((low, i))[0]
+                assert box.x0 > ax.bbox.x0, "the number reaches the axis"
+            else:
+                assert box.x0 > scale((high, i))[0]
+    plt.close(figure)
+
+
 def test_show_stores_the_words_beside_the_picture_and_closes_it(monkeypatch):
     shown = []
     monkeypatch.setattr(

@@ -1,8 +1,21 @@
 """Multiple choice: every answer explains itself, with and without a kernel."""
 
-import pytest
+import json
+import re
+from pathlib import Path
 
+import nbformat
+import pytest
+from nbconvert import HTMLExporter
+from traitlets.config import Config
+
+import course_lib.lessons  # noqa: F401, it hands the classroom its exercises
 from course_lib.classroom import quiz
+from course_lib.classroom.assign import solved_copy, student_copy
+
+ROOT = Path(__file__).parents[2]
+LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EXAMPLE = sorted((ROOT / "tests" / "contributing" / "lesson" / "notebooks").glob("*.ipynb"))
 
 ANSWERS = {
     "the best next action, `max`": "That is Q-learning's target.",
@@ -85,3 +98,57 @@ def test_an_incomplete_quiz_is_refused(answers, right, sentence):
 def test_an_answer_that_is_not_there_is_refused(question):
     with pytest.raises(ValueError, match="answer with one of A, B, C, got 'E'"):
         question.answer("E")
+
+
+def quizzes_of(path):
+    """The cells of a notebook that show a quiz."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    return [c for c in cells if c["cell_type"] == "code" and "quiz(" in "".join(c["source"])]
+
+
+@pytest.mark.parametrize("path", LESSONS + EXAMPLE, ids=lambda path: path.stem)
+def test_the_source_which_names_the_right_answer_is_folded_away(path):
+    """JupyterLab folds it, builders of sites and prints leave it out; the cell still runs."""
+    cells = quizzes_of(path)
+    assert cells
+    for cell in cells:
+        assert cell["metadata"]["jupyter"]["source_hidden"] is True
+        assert "remove-input" in cell["metadata"]["tags"]
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda path: path.stem)
+def test_the_stored_quiz_is_the_one_that_the_cell_shows(path):
+    for cell in quizzes_of(path):
+        asked = eval("".join(cell["source"]), {"quiz": quiz})
+        stored = cell["outputs"][0]["data"]
+        assert "".join(stored["text/html"]) == asked.as_html()
+        assert "".join(stored["text/plain"]) == repr(asked)
+
+
+def test_a_printed_or_built_page_asks_without_answering():
+    """What builders of sites do, by nbconvert's own means."""
+    path = LESSONS[0]
+    exporter = HTMLExporter(
+        config=Config(
+            TagRemovePreprocessor={"enabled": True, "remove_input_tags": {"remove-input"}},
+        )
+    )
+    page, _ = exporter.from_filename(str(path))
+    (cell,) = quizzes_of(path)
+    assert "What happens?" in page and "<details>" in page
+    assert "@exercise" in re.sub("<[^>]+>", "", page), "other cells keep their source"
+    assert "start_here.1" in "".join(cell["source"]) and "start_here.1" not in page
+
+
+def test_handing_out_keeps_the_source_folded():
+    notebook = nbformat.read(LESSONS[0], as_version=4)
+    for copy in (student_copy, solved_copy):
+        cells = [c for c in copy(notebook).cells if c.source.startswith("quiz(")]
+        assert [c.metadata.jupyter.source_hidden for c in cells] == [True]
+        assert [c.metadata.tags for c in cells] == [["remove-input"]]
+
+
+def test_italic_is_no_asterisk():
+    asked = quiz("x.1", "Is *this* italic?", {"*yes*": "It *is*.", "no": "It is."}, right="A")
+    assert "<em>this</em>" in asked.as_html() and "It <em>is</em>." in asked.as_html()
+    assert repr(asked).splitlines() == ["Is this italic?", "  A. yes", "  B. no"]

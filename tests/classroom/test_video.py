@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
@@ -11,6 +12,8 @@ from PIL import Image
 
 from course_lib.classroom import style, video
 from course_lib.rl.envs import make
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 
 
 def counting_frames(n, height=10, width=10):
@@ -107,6 +110,27 @@ def test_show_stores_a_still_picture_first_and_a_video_that_plays(monkeypatch, t
     assert len(decode(data, tmp_path)[0]) == 20
     assert "controls" in page and 'aria-label="It fades to &quot;white&quot;."' in page
     assert film["text/plain"] == 'Video, 2 s. It fades to "white".'
+
+
+def test_it_starts_by_itself_and_its_controls_have_room_below_the_picture(tmp_path):
+    page = video.element(counting_frames(20, height=200, width=300), 10, "It fades.")
+    for word in ("autoplay", "muted", "loop", "playsinline", "controls"):
+        assert re.search(rf"<video [^>]*\b{word}\b", page), word
+    frames, _ = decode(base64.b64decode(re.search(r"base64,([^\"]+)", page)[1]), tmp_path)
+    assert frames.shape == (20, 200 + video.CONTROLS, 300, 3)
+    np.testing.assert_allclose(frames[:, :196].mean(axis=(1, 2, 3)), 8 * np.arange(20), atol=4)
+    assert frames[:, 204:].min() > 245
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_the_stored_videos_start_by_themselves_with_room_for_their_controls(path, tmp_path):
+    text = path.read_text(encoding="utf-8")
+    tags = re.findall(r"<video .*?</video>", text)
+    assert len(tags) == text.count("<video ")
+    for tag in tags:
+        assert tag.startswith("<video autoplay controls loop muted playsinline")
+        frames, _ = decode(base64.b64decode(re.search(r"base64,([^\"\\]+)", tag)[1]), tmp_path)
+        assert frames[0, -video.CONTROLS + 4 :].min() > 245
 
 
 @pytest.mark.parametrize(

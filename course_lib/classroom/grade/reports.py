@@ -13,7 +13,9 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
+from course_lib.classroom import cards
 from course_lib.classroom.grade.submission import MISSING, PASSED, UNTOUCHED, Grade
 
 MARKS = {PASSED: "✓", "wrong": "✗", UNTOUCHED: "○", MISSING: "·", "error": "!"}
@@ -38,13 +40,12 @@ def write(students: list[Student], out: Path) -> None:
     names = list(dict.fromkeys(name for student in students for name in student.grades))
     _write_table(students, names, out / "grades.csv")
     _write_details(students, out / "details.csv")
-    folder = out / "feedback"
-    folder.mkdir(parents=True, exist_ok=True)
+    (out / "feedback").mkdir(parents=True, exist_ok=True)
     taken: set[str] = set()
-    for student in students:
-        file = _file_name(student.name, taken)
-        _write(folder / f"{file}.html", feedback(student))
-    _write(out / "summary.html", summary(students, names))
+    pages = [f"feedback/{_file_name(student.name, taken)}.html" for student in students]
+    for student, page in zip(students, pages, strict=True):
+        _write(out / page, feedback(student))
+    _write(out / "summary.html", summary(students, names, pages))
 
 
 def _write_table(students: list[Student], names: list[str], path: Path) -> None:
@@ -91,17 +92,27 @@ def _harmless(cell: object) -> object:
     return cell
 
 
+# A table that is too wide for a telephone scrolls by itself; long names of exercises break.
 STYLE = """<style>
 body{font:16px/1.5 system-ui,sans-serif;max-width:52em;margin:2em auto;padding:0 1em;color:#222}
+h1,h2,p,li,td{overflow-wrap:anywhere}
 section{border-left:5px solid #777;padding:.2em 1em;margin:1em 0}
 .passed{border-color:#009E73}.wrong{border-color:#D55E00}.error{border-color:#D55E00}
-table{border-collapse:collapse}td,th{padding:.2em .8em;text-align:left;border-bottom:1px solid #ddd}
+table{border-collapse:collapse;display:block;overflow-x:auto}
+td,th{padding:.2em .8em;text-align:left;vertical-align:top;border-bottom:1px solid #ddd}
+td{min-width:2em}td:first-child{min-width:7em}
 pre{background:#f4f4f4;padding:.5em;white-space:pre-wrap;overflow-wrap:anywhere}
+img{max-width:100%}abbr{text-decoration:none;margin-right:.3em}
+@media(max-width:30em){
+body{margin:1em auto}h1{font-size:1.4em}h2{font-size:1.1em}section{padding:.2em .6em}
+td,th{padding:.2em .4em}img{display:none} /* the list below the picture says the same */
+}
 </style>"""
 
 
 def _page(title: str, body: str) -> str:
-    head = f"<meta charset='utf-8'><title>{html.escape(title)}</title>{STYLE}"
+    head = "<meta charset='utf-8'><meta name='viewport' content='width=device-width'>"
+    head += f"<title>{html.escape(title)}</title>{STYLE}"
     return f"<!doctype html><html lang='en'>{head}<h1>{html.escape(title)}</h1>{body}</html>\n"
 
 
@@ -110,7 +121,7 @@ def feedback(student: Student) -> str:
     parts = [f"<p>{student.passed} of {len(student.grades)} exercises passed.</p>"]
     parts += [f"<p>{html.escape(problem)}</p>" for problem in student.problems]
     for name, grade in student.grades.items():
-        text = _prose(grade.note)
+        text = cards.markup(cards.reason(grade.note, grade.expected, grade.got))
         if grade.status == PASSED:
             text = "Right, also in cases that the notebook does not show."
         elif grade.status == UNTOUCHED:
@@ -121,19 +132,19 @@ def feedback(student: Student) -> str:
         )
         parts.append(
             f"<section class='{grade.status.split()[0]}'><h2>{MARKS[grade.status]} "
-            f"{html.escape(name)}: {grade.status}</h2><p>{text}</p>{lines}</section>"
+            f"{_breakable(name)}: {grade.status}</h2><p>{text}</p>{lines}</section>"
         )
     return _page(f"Feedback for {student.name}", "".join(parts))
 
 
-def summary(students: list[Student], names: list[str]) -> str:
-    """The page for the instructor: how each exercise went, and which mistakes are common."""
+def summary(students: list[Student], names: list[str], pages: list[str]) -> str:
+    """The page for the instructor: each exercise, common mistakes, each student and their page."""
     rows = []
     for name in names:
         grades = [s.grades[name] for s in students if name in s.grades]
         count = Counter(grade.status for grade in grades)
         rows.append(
-            f"<tr><td>{html.escape(name)}</td>"
+            f"<tr><td>{_breakable(name)}</td>"
             + "".join(f"<td>{count[status]}</td>" for status in MARKS)
             + "</tr>"
         )
@@ -141,7 +152,7 @@ def summary(students: list[Student], names: list[str]) -> str:
     table = f"<table>{head}</tr>{''.join(rows)}</table>"
     common = mistakes(students)
     words = "".join(
-        f"<li>{html.escape(exercise)}: {html.escape(mistake)} ({count})</li>"
+        f"<li>{_breakable(exercise)}: {html.escape(mistake)} ({count})</li>"
         for (exercise, mistake), count in common
     )
     problems = "".join(
@@ -153,9 +164,27 @@ def summary(students: list[Student], names: list[str]) -> str:
         alt = "How many students made each of the most common mistakes; the list below has it all."
         body += f"<h2>Common mistakes</h2><img alt='{alt}' src='data:image/png;base64,{picture}'>"
         body += f"<ul>{words}</ul>"
+    body += f"<h2>Students</h2>{_students(students, names, pages)}"
     if problems:
         body += f"<h2>Files that could not be graded</h2><ul>{problems}</ul>"
     return _page("The class", body)
+
+
+def _students(students: list[Student], names: list[str], pages: list[str]) -> str:
+    """A row per student: a link to the page, how many passed, a mark per exercise."""
+    rows = []
+    for student, page in zip(students, pages, strict=True):
+        marks = ""
+        for name in names:
+            grade = student.grades.get(name)
+            mark, status = (MARKS[grade.status], grade.status) if grade else ("–", "not submitted")
+            marks += f"<abbr title='{html.escape(name)}: {status}'>{mark}</abbr>"
+        rows.append(
+            f"<tr><td><a href='{html.escape(quote(page))}'>{html.escape(student.name)}</a></td>"
+            f"<td>{student.passed} of {len(names)}</td><td>{marks}</td></tr>"
+        )
+    head = "<tr><th>student</th><th>passed</th><th>by exercise, in the order above</th></tr>"
+    return f"<table>{head}{''.join(rows)}</table>"
 
 
 def mistakes(students: list[Student], most: int = 15) -> list[tuple[tuple[str, str], int]]:
@@ -181,9 +210,9 @@ def _chart(common: list[tuple[tuple[str, str], int]]) -> bytes:
     return plots.figure_png(figure)
 
 
-def _prose(text: str) -> str:
-    """A sentence with its `code`."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text))
+def _breakable(name: str) -> str:
+    """The name of an exercise, which may break after a dot or an underscore."""
+    return re.sub(r"([._])", r"\1<wbr>", html.escape(name))
 
 
 def _file_name(name: str, taken: set[str]) -> str:

@@ -187,7 +187,7 @@ def test_the_stored_output_is_a_clip_and_words():
     assert stored[VIEW]["model_id"]
     assert "Recorded clip" in stored["text/plain"] and "Both start" in stored["text/plain"]
     page = stored["text/html"]
-    assert "<video controls" in page and "data:video/mp4;base64," in page
+    assert "<video autoplay controls" in page and "data:video/mp4;base64," in page
     assert 'alt="' in page or "alt='" in page
     assert "Run this cell to play yourself." in page and len(page) < 400_000
     assert shown.game.steps == 0, "the clip is of another game"
