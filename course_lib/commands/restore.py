@@ -214,7 +214,11 @@ def _cells(notebook: dict[str, Any]) -> dict[tuple[str, ...], list[Cell]]:
 
 
 def report(path: Path, mine: Path | None, moved: Moved) -> None:
-    """Say what is where."""
+    """Say what is where; a copy of the learner's file that equals the lesson again is not kept."""
+    if mine and same(mine.read_bytes(), path.read_bytes()):
+        mine.unlink()
+        print(f"{path.name} holds your answers and nothing else; there is nothing to restore.")
+        return
     print(f"{path.name} is as it was shipped" + (f"; your file is {mine.name}." if mine else "."))
     if moved.carried:
         print(f"  Your answers are in it: {', '.join(moved.carried)}. Run their cells again.")

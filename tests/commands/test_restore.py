@@ -115,6 +115,17 @@ def test_a_file_that_is_no_notebook_any_more_is_kept_as_well(course, content, ca
     assert "no notebook that can be read" in capsys.readouterr().out
 
 
+def test_what_was_restored_already_makes_no_more_files(course, capsys):
+    path = course / "notebooks" / "02_small.ipynb"
+    path.write_bytes(notebook("# Small", ANSWER))
+    assert restore.main(["02"]) == 0
+    (kept,), restored = mine(course), path.read_bytes()
+    for argv in (["02"], ["--pull"]):
+        assert restore.main(argv) == 0
+        assert "holds your answers and nothing else" in capsys.readouterr().out
+        assert mine(course) == [kept] and path.read_bytes() == restored
+
+
 def test_a_lesson_that_was_deleted_comes_back(course):
     path = course / "notebooks" / "02_small.ipynb"
     path.unlink()
