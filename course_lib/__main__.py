@@ -15,9 +15,11 @@ USAGE = """usage: python -m course_lib COMMAND [options]
   assign   copies of lessons for students              [NAME ...] --out DIR [--solutions]
   grade    grade a folder of submitted notebooks       SUBMISSIONS --out DIR
   binder   the link that opens a lesson on Binder      OWNER/REPO [--lesson NAME]
+  restore  a lesson as it was shipped, with your answers in it
+                                                       NAME ... [--from DIR], or --pull
   refresh  run notebooks again and store their outputs [NAME ...]
 
-Every command but doctor and binder prepares `.venv` first, if anything is missing there.
+Every command but doctor, binder and restore prepares `.venv` first, if anything is missing there.
   --fresh  make `.venv` anew
   --here   use the Python that runs this command as it is, and install nothing
 """

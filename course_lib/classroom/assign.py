@@ -66,7 +66,12 @@ def unlink(notebook: Any, known: Container[str]) -> None:
     """Make words of links to lessons that are not handed out."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = LINK.sub(lambda m: m[0] if m[2] in known else m[1], cell.source)
+            cell.source = unlinked(cell.source, known)
+
+
+def unlinked(text: str, known: Container[str]) -> str:
+    """The same for a text in Markdown."""
+    return LINK.sub(lambda m: m[0] if m[2] in known else m[1], text)
 
 
 def exercises_in(source: str) -> list[ast.FunctionDef]:

@@ -34,7 +34,13 @@ def main(argv: Sequence[str]) -> int:
     import nbformat
 
     import course_lib.lessons  # noqa: F401, it hands the classroom its exercises
-    from course_lib.classroom.assign import files_named, solved_copy, student_copy, unlink
+    from course_lib.classroom.assign import (
+        files_named,
+        solved_copy,
+        student_copy,
+        unlink,
+        unlinked,
+    )
 
     options = parse(argv)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -49,7 +55,10 @@ def main(argv: Sequence[str]) -> int:
         for file in files_named(copy, path.parent):
             target = options.out / file.relative_to(path.parent)
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(file, target)
+            if file.suffix == ".md":  # such as the glossary, which names every lesson
+                target.write_text(unlinked(file.read_text(encoding="utf-8"), names), "utf-8")
+            else:
+                shutil.copy(file, target)
         nbformat.write(copy, options.out / path.name)
         print(options.out / path.name)
     return 0

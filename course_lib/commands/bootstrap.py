@@ -45,6 +45,7 @@ EXTRAS = {
     "grade": (),
     "slides": ("browser", "slides"),
     "refresh": (),
+    "restore": (),
 }
 
 NO_NETWORK = re.compile(
@@ -96,7 +97,7 @@ def _take_flags(argv: Sequence[str]) -> tuple[list[str], bool, bool]:
 
 def _choose_python(command: str, *, fresh: bool, here: bool) -> str:
     """Return the interpreter to run `command` with, after installing what it lacks."""
-    if here or command == "binder":  # a link needs no package
+    if here or command in ("binder", "restore"):  # these need no package
         return sys.executable
     inside = Path(sys.prefix).resolve() == VENV.resolve()
     if command == "doctor" and not fresh:  # a diagnosis installs nothing

@@ -19,11 +19,17 @@ from course_lib.commands.bootstrap import ROOT, SetupError
 NOTEBOOKS = ROOT / "notebooks"
 MEASURED = ROOT / "benchmarks" / "measured.json"
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
+MINE = ".mine-"  # in the names of the files that `restore` moves aside: no lessons
+
+
+def lessons() -> list[Path]:
+    """The notebooks of the course, in order."""
+    return [path for path in sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")) if MINE not in path.name]
 
 
 def parse(argv: Sequence[str]) -> list[Path]:
     """Return the notebooks named (`2`, `02` or `02_dqn`), all of them without names."""
-    known = sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))
+    known = lessons()
     chosen = []
     for name in argv:
         stem = re.sub(r"^\d$", r"0\g<0>", Path(name).stem)

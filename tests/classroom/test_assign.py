@@ -159,8 +159,9 @@ def test_a_nested_answer_is_taken_out_and_an_unreadable_cell_is_no_copy():
 
 def test_the_command_writes_copies_and_never_over_the_lessons(tmp_path, capsys):
     assert assign.main(["00", "--out", str(tmp_path / "class")]) == 0
-    (written,) = (tmp_path / "class").iterdir()
-    assert json.loads(written.read_text("utf-8"))["cells"]
+    written = {path.name: path for path in (tmp_path / "class").iterdir()}
+    assert sorted(written) == ["00_start_here.ipynb", "glossary.md"]
+    assert json.loads(written["00_start_here.ipynb"].read_text("utf-8"))["cells"]
     with pytest.raises(SetupError, match="holds the lessons themselves"):
         assign.parse(["00", "--out", str(NOTEBOOKS[0].parent)])
     with pytest.raises(SetupError, match="There is no notebook"):

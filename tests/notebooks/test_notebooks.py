@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from course_lib.commands.refresh import MEASURED, NOTEBOOKS, describe
+from course_lib.commands.refresh import MEASURED, describe, lessons
 from tests.notebooks import gate
 
 ROOT = Path(__file__).parents[2]
-LESSONS = sorted(NOTEBOOKS.glob("*.ipynb"))
+LESSONS = lessons()
 DECKS = sorted((ROOT / "slides").glob("*.ipynb"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "slides" / "README.md"]
 
