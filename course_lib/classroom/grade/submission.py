@@ -16,6 +16,7 @@ from course_lib.classroom.grade import codec, notebook, sandbox
 from course_lib.classroom.grade.reader import read_apart
 
 PASSED, WRONG, UNTOUCHED, MISSING, ERROR = "passed", "wrong", "not attempted", "missing", "error"
+LONGEST = 2_000  # characters of each text of a grade: a table has to stay readable
 SHOWN_SEED = 0  # of the checks in the notebook
 BORROWED = "It names the library's own version of the function: look whether it calls it."
 
@@ -78,11 +79,18 @@ def _names_the_library(found: notebook.Found) -> bool:
     Whoever hides it well is not seen.
     """
     words = {find(found.name).reference.__name__, "reference"}
-    for node in ast.walk(ast.parse(found.program)):
+    nodes = list(ast.walk(ast.parse(found.program)))
+    imports = any(
+        isinstance(node, ast.Import) and any(n.name.startswith("course_lib") for n in node.names)
+        for node in nodes
+    )
+    for node in nodes:
         match node:
             case ast.ImportFrom(module=str() as module, names=names):
-                if module.startswith("course_lib") and words & {each.name for each in names}:
+                if module.startswith("course_lib") and (words | {"*"}) & {n.name for n in names}:
                     return True
+            case ast.Constant(value=str() as text) if imports and text in words:
+                return True
             case ast.Attribute(attr=name) if name in words:
                 return True
             case ast.Constant(value=str() as text) if "course_lib" in text:
@@ -162,4 +170,4 @@ def _judge(name: str, cases: list[list[Case]], sent: sandbox.Sent) -> Grade:
 def _grade(name: str, verdict: Verdict) -> Grade:
     status = {"right": PASSED, "wrong": WRONG, "not attempted": UNTOUCHED}[verdict.status]
     texts = (verdict.mistake, verdict.reason, verdict.case, verdict.expected, verdict.got)
-    return Grade(name, status, *(text or "" for text in texts))
+    return Grade(name, status, *((text or "")[:LONGEST] for text in texts))
