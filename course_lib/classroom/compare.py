@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import sys
+from collections.abc import Iterable, Sized
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,12 +64,23 @@ def same(a: Any, b: Any) -> bool:
     return bool(np.allclose(x, y, rtol=1e-5, atol=1e-6, equal_nan=_kind(x) == "float"))
 
 
+SHOWN = 12  # parts of a list; numbers of an array, where it has many
+LONGEST = 2_000  # characters
+
+
 def show(value: Any) -> str:
-    """A short picture of a value: at most a dozen numbers, four digits, shape where it helps."""
+    """A short picture of a value: a few of its numbers, four digits, shape where it helps."""
+    text = _picture(value)
+    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+
+
+def _picture(value: Any) -> str:
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{k!r}: {show(v)}" for k, v in value.items()) + "}"
+        return (
+            "{" + _inside([f"{k!r}: {_picture(v)}" for k, v in _first(value.items())], value) + "}"
+        )
     if isinstance(value, tuple | list) and not all(isinstance(v, int | float) for v in value):
-        inside = ", ".join(show(v) for v in value)
+        inside = _inside([_picture(v) for v in _first(value)], value)
         return f"({inside})" if isinstance(value, tuple) else f"[{inside}]"
     if not _is_numeric(value):
         text = repr(value)
@@ -74,8 +88,19 @@ def show(value: Any) -> str:
     array = _array(value)
     if array.ndim == 0:
         return f"{array.item():.6g}" if _kind(array) == "float" else str(array.item())
+    if math.prod(min(n, 7) for n in array.shape) > 200:  # NumPy shortens no axis of up to 6
+        text = np.array2string(array.ravel()[:SHOWN], precision=4, suppress_small=True)
+        return f"{text[:-1]} ...] of shape {array.shape}"
     text = np.array2string(array, precision=4, threshold=12, edgeitems=3, suppress_small=True)
     return text if array.ndim == 1 else f"{text} of shape {array.shape}"
+
+
+def _first(parts: Iterable) -> list:
+    return list(itertools.islice(parts, SHOWN))
+
+
+def _inside(shown: list[str], whole: Sized) -> str:
+    return ", ".join(shown) + (f", ... ({len(whole):,} in all)" if len(whole) > SHOWN else "")
 
 
 def _compare_dicts(got: Any, expected: dict, rtol: float, atol: float) -> Difference | None:

@@ -18,6 +18,7 @@ from course_lib.classroom.compare import Opaque
 NUMBERS = ("bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 DEEPEST = 20  # levels of nesting
 LARGEST = 16_000_000  # bytes of one message
+KEYS = 300  # of one dictionary: they may be made to hash alike, which takes a time of KEYS squared
 MOST = 500_000  # lists and values in it, an array counted as a handful; each takes memory
 
 
@@ -109,6 +110,8 @@ def unpack(tree: list) -> Any:
         values = [unpack(each) for each in rest[0]]
         return tuple(values) if kind == "tuple" else values
     if kind == "dict":
+        if len(rest[0]) > KEYS:
+            return Opaque(f"dictionary of more than {KEYS} keys")
         return {unpack(key): unpack(value) for key, value in rest[0]}
     if kind in ("tensor", "bfloat16", "array", "scalar"):
         array = _from_raw(*rest)

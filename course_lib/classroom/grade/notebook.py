@@ -19,12 +19,17 @@ from course_lib.classroom.grade.program import (
     statements_of,
 )
 from course_lib.classroom.grade.source import exercise_name, python
+from course_lib.classroom.grade.wider import touchers_of
 
 LARGEST = 50_000_000  # bytes; a notebook with its figures has a few million
 VALUES = 3_000_000  # lists, objects and commas in it; each takes memory
 CODE = 500_000  # characters in its code cells; a lesson has 30 thousand
 MOST = 100  # exercises; a lesson has five
 DECORATOR = re.compile(r"@exercise\(\s*[\"']([\w.]+)[\"']")
+CALL = re.compile(r"\bexercise\(\s*[\"']([\w.]+)[\"']\s*\)\s*\(")
+
+
+NO_DECORATOR = "It has to stand above a function, as the line @exercise({!r}), to be graded."
 
 
 class UnreadableNotebook(ValueError):
@@ -37,6 +42,7 @@ class Found:
 
     name: str  # lesson.exercise
     program: str = ""  # Python
+    wider: str = ""  # a longer one, for an answer that fails with the first
     function: str = ""  # the name of the student's function in it
     untouched: bool = False  # nothing stands where the answer should
     unfinished: bool = False  # a `...` is left somewhere: wrong means that it is not done yet
@@ -50,6 +56,8 @@ def read(data: bytes) -> dict[str, Found]:
     names = {"exercise"}  # and what the notebook imports it as
     texts: dict[str, str] = {}
     for source in code_cells(data):
+        for name in CALL.findall(source):
+            found[name] = Found(name, problem=NO_DECORATOR.format(name))
         try:
             statements += statements_of(python(source), names, texts)
         except Exception as error:  # whatever a stranger's text does to two parsers
@@ -68,11 +76,13 @@ def read(data: bytes) -> dict[str, Found]:
         raise UnreadableNotebook(
             f"It holds {len(last)} functions under @exercise, more than the {MOST} that are read."
         )
-    givers = givers_of(statements)
+    givers, touchers = givers_of(statements), touchers_of(statements)
     for name, (place, node) in last.items():
         text = program(place, statements, givers)
-        states = stub.is_placeholder(node), stub.has_placeholder(node)
-        found[name] = Found(name, text, node.name, *states)
+        wider = program(place, statements, touchers)
+        alone = len(node.decorator_list) == 1  # another decorator may do the work
+        states = alone and stub.is_placeholder(node), stub.has_placeholder(node)
+        found[name] = Found(name, text, wider if wider != text else "", node.name, *states)
     return found
 
 

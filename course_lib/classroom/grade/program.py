@@ -58,8 +58,12 @@ def statements_of(text: str, names: set[str], texts: dict[str, str]) -> list[Sta
         if isinstance(node, ast.ImportFrom):
             names |= {a.asname for a in node.names if a.name == "exercise" and a.asname}
         match node:
-            case ast.Assign([ast.Name(id=name)], ast.Constant(str() as value)):
+            case ast.Assign([ast.Name(id=name)], ast.Constant(str() as value)) | ast.AnnAssign(
+                ast.Name(id=name), value=ast.Constant(str() as value)
+            ):
                 texts[name] = value
+            case ast.Assign([ast.Name(id=name)], ast.Name(id=other)) if other in names:
+                names.add(name)
     for node in ast.walk(tree):
         for decorator in getattr(node, "decorator_list", ()):
             if (call := exercise_call(decorator, texts)) and call[0] in names:

@@ -6,7 +6,7 @@ import ast
 import base64
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from course_lib.classroom.grade import codec, notebook, sandbox
 from course_lib.classroom.grade.reader import read_apart
 
 PASSED, WRONG, UNTOUCHED, MISSING, ERROR = "passed", "wrong", "not attempted", "missing", "error"
+LONGEST = 2_000  # characters of each text of a grade: a table has to stay readable
 SHOWN_SEED = 0  # of the checks in the notebook
 BORROWED = "It names the library's own version of the function: look whether it calls it."
 
@@ -64,6 +65,9 @@ def grade(
     grades = {name: _without_running(name, found.get(name)) for name in known}
     waiting = [found[name] for name, done in grades.items() if done is None]
     grades |= _run(waiting, seeds, slot, confined, limits)
+    failed = [each for each in waiting if each.wider and grades[each.name].status != PASSED]
+    second = _run([replace(f, program=f.wider) for f in failed], seeds, slot, confined, limits)
+    grades |= {name: grade for name, grade in second.items() if grade.status == PASSED}
     for each in waiting:
         if each.unfinished and grades[each.name].status == WRONG:
             grades[each.name] = Grade(each.name, UNTOUCHED)
@@ -78,11 +82,18 @@ def _names_the_library(found: notebook.Found) -> bool:
     Whoever hides it well is not seen.
     """
     words = {find(found.name).reference.__name__, "reference"}
-    for node in ast.walk(ast.parse(found.program)):
+    nodes = list(ast.walk(ast.parse(found.program)))
+    imports = any(
+        isinstance(node, ast.Import) and any(n.name.startswith("course_lib") for n in node.names)
+        for node in nodes
+    )
+    for node in nodes:
         match node:
             case ast.ImportFrom(module=str() as module, names=names):
-                if module.startswith("course_lib") and words & {each.name for each in names}:
+                if module.startswith("course_lib") and (words | {"*"}) & {n.name for n in names}:
                     return True
+            case ast.Constant(value=str() as text) if imports and text in words:
+                return True
             case ast.Attribute(attr=name) if name in words:
                 return True
             case ast.Constant(value=str() as text) if "course_lib" in text:
@@ -162,4 +173,4 @@ def _judge(name: str, cases: list[list[Case]], sent: sandbox.Sent) -> Grade:
 def _grade(name: str, verdict: Verdict) -> Grade:
     status = {"right": PASSED, "wrong": WRONG, "not attempted": UNTOUCHED}[verdict.status]
     texts = (verdict.mistake, verdict.reason, verdict.case, verdict.expected, verdict.got)
-    return Grade(name, status, *(text or "" for text in texts))
+    return Grade(name, status, *((text or "")[:LONGEST] for text in texts))
