@@ -72,6 +72,8 @@ def main(argv: Sequence[str]) -> int:
         return complain(str(error))
     if not found:
         return complain(f"There is no notebook in {options.submissions}.")
+    for sentence in submissions.doubtful(found):
+        print(sentence, file=sys.stderr)
     if problem := sandbox.fault(confined=confined):
         return complain(problem)
     folder = options.out / "state"

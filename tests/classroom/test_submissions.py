@@ -73,6 +73,68 @@ def test_of_several_attempts_the_last_answered_one_counts(table, files):
     assert rows["ada"]["problems"]  # names the other file
 
 
+WHOSE = """
+group_01_alpha_02_dqn.ipynb | group_02_beta_02_dqn.ipynb -> group_01_alpha | group_02_beta
+hw02_ada.ipynb | hw02_bob.ipynb -> hw02_ada | hw02_bob
+team-07_x_02_dqn.ipynb | team-08_y_02_dqn.ipynb -> team-07_x | team-08_y
+ada_02_dqn-Copy1.ipynb | ada_02_dqn - final.ipynb | ada 02_DQN.ipynb -> ada | ada | ada
+student07_02_dqn.ipynb | 02_dqn_ada.ipynb -> 02_dqn_ada | student07
+class/01_ada/02_dqn.ipynb | class/02_bob/02_dqn.ipynb -> 01_ada | 02_bob
+class/ada/a.ipynb | class/bob/a.ipynb | class/99_smith/a.ipynb -> 99_smith | ada | bob
+class/ada/a.ipynb | class/bob/a.ipynb | class/example.ipynb -> ada | bob | example
+class/ada/a.ipynb | class/bob/a.ipynb | key.ipynb -> ada | bob | key
+all/ada_02_dqn.ipynb | all/bob_02_dqn.ipynb -> ada | bob
+all/love_4711_815_a.ipynb | all/tudor_9_816_a.ipynb -> love_4711_815 | tudor_9_816
+all/Ada L_47_assignsubmission_a.ipynb | all/Eve T_9_assignsubmission_a.ipynb -> Ada L | Eve T
+ada/work/02_dqn.ipynb -> ada
+ada/02_dqn/02_dqn.ipynb | ada/01_q_learning/01_q_learning.ipynb -> ada | ada
+submitted/ada/02_dqn/a.ipynb | source/02_dqn/a.ipynb | release/a.ipynb -> ada
+submitted/bob/02_dqn/feedback/a.ipynb | submitted/cy/source/a.ipynb -> bob | cy
+ada/source/a.ipynb | source/a.ipynb | dan/.02_dqn.ipynb -> ada | dan | source
+ada/a.ipynb | __MACOSX/ada/._a.ipynb | ada/.ipynb_checkpoints/a.ipynb -> ada
+"""
+
+
+@pytest.mark.parametrize("line", WHOSE.strip().split("\n"))
+def test_whose_a_file_is(tmp_path, line):
+    paths, students = (side.split(" | ") for side in line.split(" -> "))
+    for path in paths:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(GOOD)
+    assert sorted(each.student for each in submissions.find(tmp_path)) == students
+
+
+def test_what_a_student_writes_into_a_name_takes_nobodys_number(tmp_path):
+    name = "Eve T_9_assignsubmission_file_Ada L_4711_assignsubmission_x.ipynb"
+    (tmp_path / name).write_bytes(GOOD)
+    (found,) = submissions.find(tmp_path)
+    assert (found.student, found.number) == ("Eve T", "9")
+
+
+def test_a_link_to_anothers_work_is_not_followed(tmp_path, table):
+    (tmp_path / "in" / "eve").mkdir(parents=True)
+    (tmp_path / "in" / "eve" / "02_dqn.ipynb").symlink_to("../ada/02_dqn.ipynb")
+    rows = table({"ada/02_dqn.ipynb": GOOD})
+    assert rows["ada"][RATE] == "passed" and rows["eve"][RATE] == "not submitted"
+    assert "It is a link to another file" in rows["eve"]["problems"]
+
+
+def test_of_very_many_notebooks_the_last_are_graded(tmp_path):
+    (tmp_path / "ada").mkdir()
+    for number in range(submissions.MOST + 3):
+        (tmp_path / "ada" / f"02_dqn-{number}.ipynb").write_bytes(GOOD)
+    refused = [each.path for each in submissions.find(tmp_path) if each.refused]
+    assert refused == [f"ada/02_dqn-{number}.ipynb" for number in range(3)]
+
+
+def test_several_notebooks_side_by_side_are_named(tmp_path):
+    for path in ("A/ada/02_dqn.ipynb", "A/bob/02_dqn.ipynb", "B/cy/02_dqn.ipynb"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_bytes(GOOD)
+    (sentence,) = submissions.doubtful(submissions.find(tmp_path))
+    assert sentence.startswith("A has 2 notebooks of 02_dqn, such as A/ada/02_dqn.ipynb and A/bob/")
+
+
 @pytest.mark.parametrize(
     ("path", "student"),
     [

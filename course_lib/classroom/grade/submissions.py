@@ -13,17 +13,25 @@ import os
 import re
 import unicodedata
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from course_lib.classroom.grade.notebook import LARGEST, UnreadableNotebook, too_large
 
-SKIPPED = {"__MACOSX", ".ipynb_checkpoints", "autograded", "feedback", "release", "source"}
-# "02_dqn" and what a browser or a learning system appends to a second copy, "-1" or " (1)". A name
-# that ends in digits keeps them: "student07_02_dqn" is the student "student07".
-LESSON = re.compile(r"[_ -]?(?<!\d)\d\d_[a-z][a-z0-9_]*(-\d+| \(\d+\))?$")
-MOODLE = re.compile(r"(?P<name>.*)_(?P<number>\d+)_assignsubmission_")
+ASIDE = {"__MACOSX", ".ipynb_checkpoints"}  # made by systems, not by people
+NBGRADER = {"autograded", "feedback", "release", "source"}  # beside its folder `submitted`
+MOST = 20  # notebooks of one student that are graded
+# The last name of a lesson in a file's name, such as "02_dqn", and what was added to a copy of it.
+# Nothing else that looks like one: "group_01_alpha_02_dqn" is of the group "group_01_alpha".
+_NOTEBOOKS = Path(__file__).parents[3] / "notebooks"
+_LESSONS = "|".join(sorted(path.stem for path in _NOTEBOOKS.glob("[0-9][0-9]_*.ipynb")))
+LESSON = re.compile(
+    rf"(?P<name>.*?)[_ -]*(?<!\d)(?P<lesson>{_LESSONS})(?![a-z0-9])(?!.*(?:{_LESSONS}))",
+    re.IGNORECASE,
+)
+MOODLE = re.compile(r"(?P<name>.*?)_(?P<number>\d+)_assignsubmission_")
 # the name, the student's number, the file's; anything after that was written by the student
 CANVAS = re.compile(
     r"(?P<name>[^_]+)_(?:LATE_)?(?P<number>\d+)_(?:(?P<file>\d{3,})_|text\.html)", re.IGNORECASE
@@ -40,9 +48,14 @@ class Submission:
     path: str  # inside the folder or the zip file
     top: Path  # the folder or the zip file
     number: str = ""  # the student's in the learning system
+    refused: str = ""  # why it is not graded, as a sentence
 
     def data(self) -> bytes:
         """The file's content; raises `UnreadableNotebook` where there is none to grade."""
+        if self.refused:
+            raise UnreadableNotebook(self.refused)
+        if (self.top / self.path).is_symlink():
+            raise UnreadableNotebook("It is a link to another file: hand in the file itself.")
         if not _is_notebook(self.path):
             kind = PurePosixPath(self.path).suffix or "file without an ending"
             raise UnreadableNotebook(f"It is no notebook but a {kind}: only .ipynb is graded.")
@@ -74,11 +87,11 @@ def find(top: Path) -> list[Submission]:
 
 
 def _files(top: Path) -> dict[str, str]:
-    """The regular files below a folder. A link that leads out of it is no submission."""
+    """The regular files below a folder, and links to files, which are not followed."""
     names = {}
     for folder, _, inside in os.walk(top):
         for path in (Path(folder, name) for name in inside):
-            if os.path.isfile(path) and path.resolve().is_relative_to(top.resolve()):
+            if path.is_file() or path.is_symlink():
                 plain = path.relative_to(top).as_posix()
                 data = os.fsencode(plain)
                 names[plain] = _decoded(data, data.decode("latin-1"))
@@ -110,39 +123,77 @@ def _decoded(data: bytes, otherwise: str) -> str:
 
 def _named(top: Path, paths: dict[str, str]) -> list[Submission]:
     """The files to grade or to report, with their students."""
-    parts = {path: PurePosixPath(name).parts for path, name in paths.items()}
-    parts = {
-        path: p
-        for path, p in parts.items()
-        if p and not SKIPPED & set(p) and ".." not in p and not p[-1].startswith(".")
-    }
+    parts = {path: p for path, name in paths.items() if (p := _parts(name))}
     notebooks = [p for path, p in parts.items() if _is_notebook(path)]
-    # A single folder that holds everything is no student, unless it holds a folder per lesson.
-    folders = {p[0] for p in parts.values() if len(p) > 1}
-    wrapped = (
-        top.name != "submitted"
-        and len(folders) == 1
-        and not any(map(MOODLE.match, folders))
-        and all(len(p) > 2 and not LESSON.fullmatch(p[1]) for p in notebooks or parts.values())
-    )
+    wrapper = "submitted" if top.name != "submitted" else ""
+    if not any(p[0] == wrapper for p in parts.values()):
+        wrapper = _wrapper(notebooks or list(parts.values())) if wrapper else ""
     owners, shown = {}, {}
     for path, names in sorted(parts.items(), key=lambda item: _attempt(item[0])):
-        names = names[1:] if wrapped or names[0] == "submitted" else names
-        if names and (len(names) > 1 or _is_notebook(path) or _is_work(names[0], notebooks)):
+        if wrapper == "submitted" and names[0] in NBGRADER:
+            continue
+        names = names[1:] if len(names) > 1 and names[0] == wrapper else names
+        if len(names) > 1 or _is_notebook(path) or _is_work(names[0], notebooks):
             name, number, show = _student(names)
             owners[path] = name, number
             shown.setdefault(owners[path], show)
     several = Counter(shown.values())
-    graded = {owner for path, owner in owners.items() if _is_notebook(path)}
-    found = []
+    sent = Counter(owner for path, owner in owners.items() if _is_notebook(path))
+    graded, found = set(sent), []
     for path, owner in owners.items():
         if _is_notebook(path) or owner not in graded or _holds_notebook(path):
             if not (_is_notebook(path) or _holds_notebook(path)):
                 graded.add(owner)  # one of the other files is enough
             show, number = shown[owner], owner[1]
             show = f"{show} ({number})" if number and several[show] > 1 else show
-            found.append(Submission(show, path, top, number))
+            refused = ""
+            if _is_notebook(path):
+                sent[owner] -= 1
+                if sent[owner] >= MOST:
+                    refused = f"More than {MOST} notebooks: only the last {MOST} are graded."
+            found.append(Submission(show, path, top, number, refused))
     return found
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """The folders and the file of a path; nothing for what a system has put there."""
+    parts = PurePosixPath(name).parts
+    hidden = parts and parts[-1].startswith(".")
+    hidden = hidden and (parts[-1].startswith("._") or not _is_notebook(name))
+    return () if hidden or ASIDE & set(parts) or ".." in parts else parts
+
+
+def _wrapper(parts: list[tuple[str, ...]]) -> str:
+    """The only folder at the top, where it holds the work of several and is no student's."""
+    folders = {p[0] for p in parts if len(p) > 1}
+    if len(folders) != 1 or MOODLE.match(next(iter(folders))):
+        return ""
+    inside = {p[1]: len(p) > 2 for p in parts if len(p) > 1}
+    theirs = [name for name, is_folder in inside.items() if _names_somebody(name, is_folder)]
+    return folders.pop() if len(theirs) > 1 and 2 * len(theirs) > len(inside) else ""
+
+
+def _names_somebody(name: str, is_folder: bool) -> bool:
+    """Whether a folder or file is called after a student, not after a lesson."""
+    if MOODLE.match(name) or CANVAS.match(name):
+        return True
+    lesson = LESSON.match(name)
+    return bool(lesson["name"]) if lesson else is_folder
+
+
+def doubtful(found: Sequence[Submission]) -> list[str]:
+    """Sentences about students with several notebooks of one lesson in folders side by side."""
+    held = defaultdict(list)
+    for each in found:
+        path = PurePosixPath(each.path)
+        if lesson := LESSON.match(path.name):
+            held[each.student, lesson["lesson"], len(path.parts)].append(path)
+    return [
+        f"{student} has {len(paths)} notebooks of {lesson}, such as {paths[0]} and {paths[-1]}: "
+        "the last answers count. If they are of different students, grade each folder alone."
+        for (student, lesson, _), paths in held.items()
+        if len({path.parent for path in paths}) > 1
+    ]
 
 
 def _student(names: tuple[str, ...]) -> tuple[str, str, str]:
@@ -156,7 +207,8 @@ def _student(names: tuple[str, ...]) -> tuple[str, str, str]:
         show = "_".join(filter(None, (match["name"], match["number"], match["file"])))
         return match["name"], match["number"], show
     stem = re.sub(r"\.ipynb.*$|\.[^.]*$", "", first, flags=re.IGNORECASE)
-    name = LESSON.sub("", stem) or stem
+    lesson = LESSON.match(stem)
+    name = lesson["name"] if lesson and lesson["name"] else stem
     return name, "", name
 
 
@@ -172,7 +224,7 @@ def _holds_notebook(path: str) -> bool:
 def _is_work(name: str, notebooks: list[tuple[str, ...]]) -> bool:
     """A file at the top that is no notebook: a student's, or one of whoever collected them?"""
     stem = PurePosixPath(name).stem
-    if MOODLE.match(name) or CANVAS.match(name) or LESSON.search(stem) or _holds_notebook(name):
+    if MOODLE.match(name) or CANVAS.match(name) or LESSON.match(stem) or _holds_notebook(name):
         return True
     flat = any(len(p) == 1 for p in notebooks)
     return flat and name.lower().endswith(DOCUMENTS) and stem.lower() != "readme"
