@@ -21,12 +21,12 @@ def _learn_from_steps(
 ) -> np.ndarray:
     """Return the table Q (S, A) that Q-learning has after so many steps; it begins with zeros.
 
-    `rng` draws the actions. The n-th update of a pair (state, action), counted from 0, moves it by
+    `rng` draws the actions; the world's own chance is seeded by whoever made it. The n-th update of a pair (state, action), counted from 0, moves it by
     alpha / (1 + alpha_decay * n) of the way to the target.
     """
     q = np.zeros((env.observation_space.n, env.action_space.n))
     visits = np.zeros_like(q)
-    state, _ = env.reset(seed=int(rng.integers(2**31)))
+    state, _ = env.reset()
     for _ in range(steps):
         action = rng.choice(q.shape[1], p=epsilon_greedy(q[state], epsilon))
         next_state, reward, terminated, truncated, _ = env.step(int(action))
@@ -113,7 +113,7 @@ learn_from_steps = Exercise(
         pays nothing leads to a second, which pays. Gamma is 1, so the first is worth as much. Your
         target lacks what the next state is worth.
 
-    goes on after an end: `state, _ = env.reset()` becomes `env.reset()`. The first episode is
+    goes on after an end: `truncated: state, _ = env.reset()` becomes `truncated: env.reset()`. The first episode is
         learned, the second is not. When an episode has ended, `reset()` returns the state that
         your next step starts from.
 

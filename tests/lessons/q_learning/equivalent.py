@@ -2,17 +2,11 @@
 
 _ONE_ROW = "the exercise asks for one row (A,): its only axis is the first and the last"
 
-_SEED = "it is a seed of the world's own chance, and the worlds of the probes have none"
-
 EQUIVALENT: dict[str, dict[str, str]] = {
     "epsilon_greedy": {
         "1 -> 0, in best = q == q.max(axis=-1, keepdims=True)": _ONE_ROW,
         "True -> False, in best = q == q.max(axis=-1, keepdims=True)": _ONE_ROW,
         "1 -> 0, in return epsilon / q.shape[-1] + (1 - epsilon) * best / best.s": _ONE_ROW,
         "True -> False, in return epsilon / q.shape[-1] + (1 - epsilon) * best / best.s": _ONE_ROW,
-    },
-    "learn_from_steps": {
-        "2 ** 31 -> 2 * 31, in state, _ = env.reset(seed=int(rng.integers(2 ** 31)))": _SEED,
-        "2 ** 31 -> 2, in state, _ = env.reset(seed=int(rng.integers(2 ** 31)))": _SEED,
     },
 }
