@@ -21,8 +21,9 @@ def _learn_from_steps(
 ) -> np.ndarray:
     """Return the table Q (S, A) that Q-learning has after so many steps; it begins with zeros.
 
-    `rng` draws the actions; the world's own chance is seeded by whoever made it. The n-th update of a pair (state, action), counted from 0, moves it by
-    alpha / (1 + alpha_decay * n) of the way to the target.
+    `rng` draws the actions; the world's own chance is seeded by whoever made it. The n-th update of
+    a pair (state, action), counted from 0, moves it by alpha / (1 + alpha_decay * n) of the way to
+    the target.
     """
     q = np.zeros((env.observation_space.n, env.action_space.n))
     visits = np.zeros_like(q)
@@ -113,9 +114,9 @@ learn_from_steps = Exercise(
         pays nothing leads to a second, which pays. Gamma is 1, so the first is worth as much. Your
         target lacks what the next state is worth.
 
-    goes on after an end: `truncated: state, _ = env.reset()` becomes `truncated: env.reset()`. The first episode is
-        learned, the second is not. When an episode has ended, `reset()` returns the state that
-        your next step starts from.
+    goes on after an end: `truncated: state, _ = env.reset()` becomes `truncated: env.reset()`. The
+        first episode is learned, the second is not. When an episode has ended, `reset()` returns
+        the state that your next step starts from.
 
     adds up targets: `(reward + gamma * future - q[state, action])` becomes
         `(reward + gamma * future)`. The same step twice: the second time the entry knows half of
