@@ -32,13 +32,18 @@ DEEPEST = 20  # levels of nesting that count as data
 
 @dataclass(frozen=True)
 class Case:
-    """One question with its answer: arguments in, expected value out."""
+    """One question with its answer: arguments in, expected value out.
+
+    A case that `isolates` a mistake, by name, is a probe: a wrong value here comes from it,
+    whatever else the answer does. The cases before it have ruled the rest out.
+    """
 
     name: str
     args: tuple
     expected: Any
     rtol: float = 1e-5
     atol: float = 1e-6
+    isolates: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,10 @@ class Answer:
 
 
 def answer(
-    function: Callable, cases: Sequence[Case], differentiated: Sequence[int] = ()
+    function: Callable,
+    cases: Sequence[Case],
+    differentiated: Sequence[int] = (),
+    seconds: float = SECONDS,
 ) -> list[Answer]:
     """Ask a function all cases, up to the first error. Never raises for the function's faults.
 
@@ -67,7 +75,7 @@ def answer(
         return [Answer(error=tell(error), fits=False)]
     answers: list[Answer] = []
     try:
-        with _time_limit() as late, _few_prints():
+        with _time_limit(seconds) as late, _few_prints():
             for number, case in enumerate(cases):
                 answers.append(ask(function, case, differentiated, number))
                 if answers[-1].error is not None:
@@ -209,7 +217,7 @@ class _OutOfTime(BaseException):
 
 
 @contextlib.contextmanager
-def _time_limit() -> Iterator[list[str]]:
+def _time_limit(seconds: float) -> Iterator[list[str]]:
     """Raise `_OutOfTime` in this thread once its time is over, on every platform.
 
     Yields a list that says then which time it was. Computing counts, so that a busy machine changes
@@ -222,8 +230,8 @@ def _time_limit() -> Iterator[list[str]]:
 
     def watch() -> None:
         while not over.wait(0.1):  # again and again: a bare `except:` may swallow the first
-            if time.process_time() - computed > SECONDS:
-                late.append(f"It computed for {SECONDS:g} s and did not return.")
+            if time.process_time() - computed > seconds:
+                late.append(f"It computed for {seconds:g} s and did not return.")
             elif time.monotonic() - begun > WAITING:
                 late.append(f"It waited for {WAITING:g} s and did not return.")
             if late:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.classroom import edits, slips, stub
-from course_lib.classroom.answer import Answer, Case, answer, ask, gradients
+from course_lib.classroom.answer import SECONDS, Answer, Case, answer, ask, gradients
 from course_lib.classroom.compare import Difference, difference, same, show
 from course_lib.classroom.use import StandIn
 
@@ -40,6 +40,10 @@ class Exercise:
     `edits` are mistakes that change a few words of the reference, as text: see `edits`. They come
     before the other `mistakes`. `differentiated` names the arguments through which training sends
     gradients back ("logp", or "mean log_std"): those of an answer have to be right as well.
+
+    An exercise to *build* a loop, a module or a search is judged by what it does in probes: cases
+    that each isolate one mistake, since two right loops need not give the same numbers anywhere
+    else. `seconds` is what all its cases together may compute.
     """
 
     reference: Callable
@@ -48,6 +52,7 @@ class Exercise:
     hints: tuple[str, ...] = ()
     edits: str = ""
     differentiated: str = ""
+    seconds: float = SECONDS
 
     def __post_init__(self) -> None:
         edited = [
@@ -106,7 +111,8 @@ def check(function: Callable, exercise: Exercise, seed: int = 0) -> Verdict:
     if stub.is_untouched(function):
         return Verdict("not attempted")
     cases = exercise.cases(np.random.default_rng(seed))
-    verdict = judge(exercise, cases, answer(function, cases, exercise.differentiated_places))
+    answers = answer(function, cases, exercise.differentiated_places, exercise.seconds)
+    verdict = judge(exercise, cases, answers)
     unfinished = verdict.status == "wrong" and stub.is_unfinished(function)
     return Verdict("not attempted") if unfinished else verdict
 
@@ -133,7 +139,7 @@ def _judge(exercise: Exercise, cases: list[Case], answers: list[Answer]) -> Verd
         found = difference(given.value, case.expected, case.rtol, case.atol)
         if found is None and not given.changed_inputs:
             continue
-        known = _recognise(exercise, cases, answers)
+        known = _isolated(exercise, case, found) or _recognise(exercise, cases, answers)
         if known is not None:
             reason = known.hint
         elif given.value is None:
@@ -246,10 +252,19 @@ _REASONS = {
 }
 
 
+def _isolated(exercise: Exercise, case: Case, found: Difference | None) -> Mistake | None:
+    """The mistake that a probe isolates, where the answer has the right form."""
+    if not case.isolates or found is None or found.kind != "value":
+        return None
+    return next(known for known in exercise.mistakes if known.name == case.isolates)
+
+
 def _recognise(
     exercise: Exercise, cases: list[Case], answers: list[Answer], with_gradients: bool = False
 ) -> Mistake | None:
     """The mistake that gives this very answer in every case: a named one, or a slip."""
+    if any(case.isolates for case in cases):
+        return None  # equal numbers say little about a loop that draws its own
     places = exercise.differentiated_places if with_gradients else ()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # 0 divided by 0 in a mistake is no news to the student
@@ -272,6 +287,8 @@ def _alike(mistake: Answer, answer: Answer) -> bool:
 
 
 def _picture(exercise: Exercise, case: Case) -> str:
+    if case.isolates:
+        return case.name
     names = exercise.parameters
     shown = ", ".join(
         f"{name}={show(value)}" for name, value in zip(names, case.args, strict=False)

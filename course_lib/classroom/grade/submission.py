@@ -147,6 +147,7 @@ def _task(found: notebook.Found, cases: list[list[Case]]) -> dict:
         "function": found.function,
         "cases": [base64.b64encode(pickle.dumps(each)).decode() for each in arguments],
         "differentiated": find(found.name).differentiated_places,
+        "seconds": find(found.name).seconds,
     }
 
 

@@ -124,7 +124,7 @@ def answer_all(task: dict, job: dict, pipe: int) -> None:
         stream.write(codec.dumps([codec.failed(error)]) * len(cases))
         return
     for each in cases:
-        stream.write(codec.dumps(answer(function, each, task["differentiated"])))
+        stream.write(codec.dumps(answer(function, each, task["differentiated"], task["seconds"])))
 
 
 def load(program: str, function: str, name: str) -> Callable:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from course_lib.classroom.check import Case, Exercise, Mistake
+from course_lib.lessons.q_learning.build import learn_from_steps as learn_from_steps
 from course_lib.rl import q_learning as tabular
 
 # --- One step of looking ahead -----------------------------------------------------------------

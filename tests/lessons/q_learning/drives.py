@@ -33,3 +33,5 @@ RUNS = {
     "q_learning_target": (q_learning, "averages the actions"),
     "sarsa_target": (sarsa, "takes the best action"),
 }
+
+CALLED = {"learn_from_steps"}

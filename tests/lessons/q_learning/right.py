@@ -167,3 +167,83 @@ def sarsa_target(reward, terminated, next_q, next_action, gamma):
         if action == next_action and not terminated:
             future = value
     return float(reward + gamma * future)
+
+
+# %% learn_from_steps: a coin for exploring, ties broken by chance, counts in a dictionary
+def learn_from_steps(env, steps, gamma, alpha, alpha_decay, epsilon, rng):
+    states, actions = env.observation_space.n, env.action_space.n
+    q = np.zeros((states, actions))
+    counts = {}
+    s, _ = env.reset(seed=0)
+    for _ in range(steps):
+        if rng.random() < epsilon:
+            a = int(rng.integers(actions))
+        else:
+            a = int(rng.choice(np.flatnonzero(q[s] == q[s].max())))
+        s2, r, terminated, truncated, _ = env.step(a)
+        target = r
+        if not terminated:
+            target += gamma * max(q[s2])
+        n = counts.get((s, a), 0)
+        q[s, a] = q[s, a] + alpha / (1 + alpha_decay * n) * (target - q[s, a])
+        counts[s, a] = n + 1
+        if terminated or truncated:
+            s, _ = env.reset()
+        else:
+            s = s2
+    return q
+
+
+# %% learn_from_steps: episode by episode, lists of floats until the end
+def learn_from_steps(env, steps, gamma, alpha, alpha_decay, epsilon, rng):
+    table = [[0.0] * env.action_space.n for _ in range(env.observation_space.n)]
+    updates = [[0] * env.action_space.n for _ in range(env.observation_space.n)]
+    left = steps
+    while left > 0:
+        state = env.reset()[0]
+        running = True
+        while running and left > 0:
+            left -= 1
+            row = table[state]
+            greedy = [a for a, value in enumerate(row) if value == max(row)]
+            explore = rng.random() < epsilon
+            action = int(rng.choice(range(len(row)) if explore else greedy))
+            after, reward, ended, stopped, _ = env.step(action)
+            best = max(table[after])
+            error = reward + (0 if ended else gamma * best) - row[action]
+            row[action] += error * alpha / (1 + alpha_decay * updates[state][action])
+            updates[state][action] += 1
+            state, running = after, not (ended or stopped)
+    return np.array(table)
+
+
+# %% learn_from_steps: an agent of its own, a weighted mean for the update
+class Agent:
+    def __init__(self, states, actions, epsilon, rng):
+        self.values = np.zeros((states, actions))
+        self.tried = np.zeros((states, actions), dtype=int)
+        self.epsilon, self.rng = epsilon, rng
+
+    def act(self, state):
+        row = self.values[state]
+        chances = np.where(row == row.max(), 1.0, 0.0)
+        chances = (1 - self.epsilon) * chances / chances.sum() + self.epsilon / len(row)
+        return int(np.searchsorted(np.cumsum(chances), self.rng.random() * chances.sum()))
+
+    def learn(self, state, action, target, alpha, alpha_decay):
+        share = alpha / (1 + alpha_decay * self.tried[state, action])
+        self.values[state, action] *= 1 - share
+        self.values[state, action] += share * target
+        self.tried[state, action] += 1
+
+
+def learn_from_steps(env, steps, gamma, alpha, alpha_decay, epsilon, rng):
+    agent = Agent(env.observation_space.n, env.action_space.n, epsilon, rng)
+    state, _ = env.reset()
+    for _ in range(steps):
+        action = agent.act(state)
+        following, reward, terminated, truncated, _ = env.step(action)
+        future = (not terminated) * agent.values[following].max()
+        agent.learn(state, action, reward + gamma * future, alpha, alpha_decay)
+        state = env.reset()[0] if terminated or truncated else following
+    return agent.values

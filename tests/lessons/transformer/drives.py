@@ -33,3 +33,5 @@ RUNS = {
     "next_token_nll": (pretraining, "does not shift"),
     "top_p_filter": (writing, "keeps the rest"),
 }
+
+CALLED = {"learn_merges"}

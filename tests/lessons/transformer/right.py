@@ -231,3 +231,75 @@ def top_p_filter(logits, p):
     ordered = torch.sort(chance, dim=-1, descending=True)[0]
     count = ((ordered.cumsum(-1) - ordered) < p).sum(-1, keepdim=True)
     return torch.where(chance >= ordered.gather(-1, count - 1), logits, -torch.inf)
+
+
+# %% learn_merges: texts with blanks, joined by a regular expression
+def learn_merges(words, number):
+    import re
+
+    texts = {" ".join(word): often for word, often in words.items()}
+    found = []
+    for _ in range(number):
+        counts = {}
+        for text, often in texts.items():
+            symbols = text.split()
+            for i in range(len(symbols) - 1):
+                pair = (symbols[i], symbols[i + 1])
+                counts[pair] = counts.get(pair, 0) + often
+        if len(counts) == 0:
+            return found
+        best = max(counts, key=lambda pair: counts[pair])
+        found += [best]
+        pattern = re.compile(r"(?<!\S)" + re.escape(" ".join(best)) + r"(?!\S)")
+        texts = {pattern.sub("".join(best), text): often for text, often in texts.items()}
+    return found
+
+
+# %% learn_merges: recursion over words that are tuples
+def learn_merges(words, number):
+    def join(parts, pair):
+        if len(parts) < 2:
+            return parts
+        if parts[:2] == pair:
+            return (parts[0] + parts[1], *join(parts[2:], pair))
+        return (parts[0], *join(parts[1:], pair))
+
+    def go_on(split, left):
+        pairs = [(parts[i : i + 2], n) for parts, n in split for i in range(len(parts) - 1)]
+        if left == 0 or not pairs:
+            return []
+        totals = {}
+        for pair, often in pairs:
+            totals[pair] = totals.get(pair, 0) + often
+        top = sorted(totals.items(), key=lambda item: -item[1])[0][0]
+        return [top, *go_on([(join(parts, top), often) for parts, often in split], left - 1)]
+
+    return go_on([(tuple(word), often) for word, often in words.items()], number)
+
+
+# %% learn_merges: a while loop with two indices, counts in a Counter
+def learn_merges(words, number):
+    from collections import Counter
+
+    corpus = [[list(word), often] for word, often in words.items()]
+    merges = []
+    while len(merges) < number:
+        pairs = Counter()
+        for symbols, often in corpus:
+            for left, right in ((symbols[i], symbols[i + 1]) for i in range(len(symbols) - 1)):
+                pairs.update({(left, right): often})
+        if not pairs:
+            break
+        (a, b), _ = pairs.most_common(1)[0]
+        for entry in corpus:
+            old, new, i = entry[0], [], 0
+            while i < len(old):
+                if i + 1 < len(old) and old[i] == a and old[i + 1] == b:
+                    new.append(a + b)
+                    i += 2
+                else:
+                    new.append(old[i])
+                    i += 1
+            entry[0] = new
+        merges.append((a, b))
+    return merges

@@ -1,10 +1,13 @@
 """Wrong answers that no exercise of this lesson names, which its checks refuse all the same."""
 
 import math
+from collections import Counter
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 
+from course_lib.lessons.transformer import build
 from course_lib.lm.gpt import attention, causal_mask
 from course_lib.lm.losses import next_token_nll
 
@@ -43,7 +46,29 @@ def top_p_one_threshold(logits, p):
     return logits.masked_fill(probability < least, -math.inf)
 
 
+def one_word_for_all(words, number):
+    """Joins neighbours across words: the whole text is one word."""
+    text = "".join(word * often for word, often in words.items())
+    return build.learn_merges.reference({text: 1}, number)
+
+
+def letters_in_order(words, number):
+    """The most frequent pairs of letters, all counted before the first merge."""
+    counts = Counter()
+    for word, often in words.items():
+        for pair in pairwise(word):
+            counts[pair] += often
+    return [pair for pair, _ in counts.most_common(number)]
+
+
 UNFORESEEN = {
+    "learn_merges": {
+        "joins across words": one_word_for_all,
+        "counts once": letters_in_order,
+        "returns the joined pieces": lambda words, number: [
+            "".join(pair) for pair in build.learn_merges.reference(words, number)
+        ],
+    },
     "attention": {
         "scales the weights": lambda q, k, v, mask: attend(
             q * q.shape[-1] ** 0.5, k, v, mask, factor=q.shape[-1] ** -0.5
