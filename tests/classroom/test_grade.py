@@ -404,10 +404,13 @@ def test_two_notebooks_of_one_student_with_the_same_exercises_are_reported(tmp_p
 
 
 def test_a_cell_that_a_spreadsheet_would_execute_is_made_harmless(tmp_path):
-    student = reports.Student("=cmd|' /C calc'!A0", {RATE: Grade(RATE, "wrong", note="@x")})
+    student = reports.Student(
+        "=cmd|' /C calc'!A0", {RATE: Grade(RATE, "wrong", note="@x", got="a;=1+2;b")}
+    )
     reports.write([student], tmp_path)
     assert "'=cmd" in (tmp_path / "grades.csv").read_text("utf-8-sig")
-    assert "'@x" in (tmp_path / "details.csv").read_text("utf-8-sig")
+    details = (tmp_path / "details.csv").read_text("utf-8-sig")
+    assert "'@x" in details and "a;'=1+2;b" in details
 
 
 def test_pages_show_what_students_wrote_as_text(tmp_path):

@@ -86,13 +86,15 @@ def _write(path: Path, text: str) -> None:
 
 
 def _harmless(cell: object) -> object:
-    """Text that a spreadsheet would take for a formula gets an apostrophe before it."""
-    if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{cell}"
+    """Text that a spreadsheet would take for a formula gets an apostrophe before it.
+
+    Where numbers have a decimal comma, spreadsheets begin a new cell at each semicolon.
+    """
+    if isinstance(cell, str):
+        return re.sub(r"(^|[;\t\r\n])(?=[=+@\t\r-])", r"\1'", cell)
     return cell
 
 
-# A table that is too wide for a telephone scrolls by itself; long names of exercises break.
 STYLE = """<style>
 body{font:16px/1.5 system-ui,sans-serif;max-width:52em;margin:2em auto;padding:0 1em;color:#222}
 h1,h2,p,li,td{overflow-wrap:anywhere}
