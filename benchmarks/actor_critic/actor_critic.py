@@ -174,6 +174,18 @@ def gradient_noise(seed: int, batches: int) -> list[dict]:
     return rows
 
 
+def with_episodes(row: dict, count: int) -> float:
+    """One batch's cosine with the true gradient, had it so many episodes: reckoned, not measured.
+
+    The gradient of a batch is a mean over independent episodes, so its variance is BATCH / count
+    times what it was and its mean is the same. In many dimensions what chance adds to the mean is
+    nearly at right angles to it. Not for "leave one out", whose episodes depend on each other.
+    """
+    if row["own_noise"] is None:
+        return float("nan")
+    return float(row["cosine"] / (1 + row["own_noise"] * BATCH / count) ** 0.5)
+
+
 def _square_of_mean(rows: Tensor) -> Tensor:
     """Squared length of the true mean of rows (B, P), without what chance adds to it."""
     chance = rows.var(0).sum() / len(rows)
@@ -278,6 +290,13 @@ def judge(result: dict) -> list[Goal]:
         medians = ((lam, median(f"GAE {lam:g}", column)) for lam in LAMBDAS)
         return ", ".join(f"λ {lam:g}: {value:.2g}" for lam, value in medians)
 
+    def reckoned(count: int) -> str:
+        words = []
+        for lam in reversed(LAMBDAS):
+            found = [with_episodes(row, count) for row in noise_runs[f"GAE {lam:g}"]]
+            words.append(f"λ {lam:g}: {np.nanmedian(found):.2f} (worst {np.nanmin(found):.2f})")
+        return ", ".join(words)
+
     goals = []
     for name in METHODS:
         count, needed = len(found[name]), round(0.8 * len(found[name]))
@@ -313,6 +332,13 @@ def judge(result: dict) -> list[Goal]:
         reported(
             "cosine between one batch's policy gradient and the true one",
             ", ".join(f"{name} {median(name, 'one_batch'):.2f}" for name in shown),
+        ),
+        *(
+            reported(
+                f"the same for GAE and batches of {count}, reckoned from the noise of {BATCH}",
+                reckoned(count),
+            )
+            for count in (16, 4, 1)
         ),
         reported(
             "frozen policies on which GAE's mean policy gradient points backwards",

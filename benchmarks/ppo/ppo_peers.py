@@ -100,23 +100,30 @@ def _never(steps: int, policy: Policy) -> None:
     pass
 
 
-def train_sb3(env: str, seed: int, total_steps: int, check: Check = _never) -> Policy:
+def train_sb3(
+    env: str,
+    seed: int,
+    total_steps: int,
+    check: Check = _never,
+    settings: dict[str, Any] | None = None,
+) -> Policy:
     """Train Stable-Baselines3's PPO as the RL Zoo does; return the deterministic policy.
 
-    `ZOO[env]["n_timesteps"]` is the budget that the Zoo tuned for; schedules end with
-    `total_steps`. As in the Zoo, environments run in a DummyVecEnv, and where it says `normalize`
-    observations and rewards go through a VecNormalize with the agent's gamma. The policy maps raw
-    observations (N, D) to actions; it normalises with the statistics of training, which playing
-    never moves. Training goes on to the end of the last rollout, as Stable-Baselines3 always does.
+    `settings` in the same keys may take the place of `ZOO[env]`. "n_timesteps" is the budget that
+    they were tuned for; schedules end with `total_steps`. As in the Zoo, environments run in a
+    DummyVecEnv, and where it says `normalize` observations and rewards go through a VecNormalize
+    with the agent's gamma. The policy maps raw observations (N, D) to actions; it normalises with
+    the statistics of training, which playing never moves. Training goes on to the end of the last
+    rollout, as Stable-Baselines3 always does.
     """
     from stable_baselines3 import PPO
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.env_util import make_vec_env
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
-    if env not in ZOO:
+    if settings is None and env not in ZOO:
         raise ValueError(f"no Zoo hyperparameters for {env!r}, there are {', '.join(ZOO)}")
-    settings = copy.deepcopy(ZOO[env])
+    settings = copy.deepcopy(settings or ZOO[env])
     del settings["n_timesteps"]
     envs = make_vec_env(env, n_envs=settings.pop("n_envs"), seed=seed, vec_env_cls=DummyVecEnv)
     normalised = settings.pop("normalize", False)
