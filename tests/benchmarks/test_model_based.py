@@ -160,7 +160,7 @@ def test_differences_are_paired_by_seed_and_called_clear_only_off_0():
     assert goals[f"{steps}: PPO, shaped less own reward"].endswith(unclear)
     assert goals[f"{steps}, shaped reward for both: MPC less PPO"].endswith(unclear)
     draws = [
-        {"world": "w", "plans": p, "return": x, "std": 0.1, "play_seconds": 1.0}
+        {"world": "w", "plans": p, "return": x, "std": 0.1, "apart": 0.1}
         for p, values in (("means", [5.0, 6.0, 7.0]), ("draws", [4.0, 5.1, 5.9]))
         for x in values
     ]
