@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks.world_models import dyna, kept, mpc, same_reward, sampled_plans
+from benchmarks.world_models import (
+    dyna,
+    kept,
+    model_error,
+    mpc,
+    same_reward,
+    sampled_plans,
+    seen_plans,
+)
 from course_lib.rl import q_learning as tabular
 from course_lib.rl.envs import make
 from course_lib.world_models import dynamics, mpc as recipes, planning
@@ -165,3 +173,18 @@ def test_differences_are_paired_by_seed_and_called_clear_only_off_0():
         for x in values
     ]
     assert sampled_plans.judge({"runs": draws})[-1].measured.endswith("over 3 seeds: worse")
+
+
+def test_failed_plans_are_judged_at_new_starts_and_beside_as_many_random_steps(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(kept, "ROOT", tmp_path)
+    monkeypatch.setattr(seen_plans, "SINGLE", dynamics.Config(members=1, updates=2))
+    few_plans = replace(model_error.PLANS, population=10, elites=2)
+    monkeypatch.setattr(model_error, "PLANS", few_plans)
+    rows = seen_plans.judged(200)
+    assert len({(row["data"], row["starts"]) for row in rows}) == len(rows) == 3 * 2
+    paid = {(row["data"], row["starts"]): row["real"] for row in rows}
+    assert paid[seen_plans.ONE, seen_plans.SAME] != paid[seen_plans.ONE, seen_plans.NEW]
+    assert command.main(["seen_plans", "--quick"]) == 0
+    assert "gap smaller by" in capsys.readouterr().out
