@@ -127,7 +127,7 @@ def exploited(seed: int) -> list[dict]:
             settings = replace(
                 PLANS, iterations=iterations, propagation=propagation, pessimism=pessimism
             )
-            run, real = _promise(model, settings, seed)
+            run, real = promise(model, settings, seed)
             runs.append({"part": "exploitation", "seed": seed, "cure": cure, **run})
         return real
 
@@ -143,7 +143,7 @@ def exploited(seed: int) -> list[dict]:
     return runs
 
 
-def _promise(model: Dynamics, settings: Planning, seed: int) -> tuple[dict, Transitions]:
+def promise(model: Dynamics, settings: Planning, seed: int) -> tuple[dict, Transitions]:
     """Plan once from ten starts, then follow the plans for real, without looking."""
     envs = make(PENDULUM, STARTS, 10_000 + seed)
     planner = Planner(model, KNOWN._replace(reward=None), settings, STARTS, seed)

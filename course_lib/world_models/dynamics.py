@@ -94,10 +94,11 @@ def disagreement(next_obs: Tensor, scale: Tensor) -> Tensor:
 
 
 class Prediction(NamedTuple):
-    """What each member expects of the next step: means."""
+    """What each member expects of the next step: means, and on demand how sure it is."""
 
-    next_obs: Tensor  # (E, B, D)
+    next_obs: Tensor  # (E, B, D) mean
     rewards: Tensor | None  # (E, B) mean, None where the reward is not learned
+    std: Tensor | None = None  # (E, B, D) of ``next_obs``, None unless asked for
 
 
 class Dynamics(nn.Module):
@@ -165,29 +166,29 @@ class Dynamics(nn.Module):
                 x = F.silu(x)
         return x.chunk(2, -1)
 
-    def predict(self, obs: Tensor, actions: Tensor) -> Prediction:
+    def predict(self, obs: Tensor, actions: Tensor, with_std: bool = False) -> Prediction:
         """What every member expects after ``actions`` at ``obs``.
 
         Either (B, D) and (B, A), the same rows for all members, or (E, B, D) and (E, B, A),
-        each member with rows of its own.
+        each member with rows of its own. The standard deviations are left out unless asked for:
+        a planner that uses means only calls this some thousand times a second.
         """
         if obs.dim() == 2:
             obs, actions = (x.expand(self.config.members, *x.shape) for x in (obs, actions))
-        mean, _ = self._outputs(obs, actions)
+        mean, log_var = self(obs, actions) if with_std else (self._outputs(obs, actions)[0], None)
         values = mean * self.change_std + self.change_mean
         rewards = values[..., self.obs_size] if self.config.learn_reward else None
-        return Prediction(obs + values[..., : self.obs_size], rewards)
+        std = None
+        if with_std:
+            std = (0.5 * log_var).exp()[..., : self.obs_size] * self.step_size
+        return Prediction(obs + values[..., : self.obs_size], rewards, std)
 
     def noise(self, obs: Tensor, actions: Tensor) -> Tensor:
         """Standard deviation that each member gives the next observation, (E, B, D).
 
-        Noise of the world, as far as a member can tell: members may agree on it. ``predict`` leaves
-        it out, since planning calls it some thousand times a second.
+        Noise of the world, as far as a member can tell: members may agree on it.
         """
-        if obs.dim() == 2:
-            obs, actions = (x.expand(self.config.members, *x.shape) for x in (obs, actions))
-        _, log_var = self(obs, actions)
-        return (0.5 * log_var).exp()[..., : self.obs_size] * self.step_size
+        return self.predict(obs, actions, with_std=True).std
 
 
 def train(

@@ -5,12 +5,14 @@ A plan is ``H`` actions. *Random shooting* imagines many random plans and keeps 
 times over. *Model predictive control* (MPC) takes the first action of the best plan, looks at what
 really happened, and plans again from there; the rest of the old plan, moved up by one step, is
 where the next search begins (warm start). Particles that follow one member each (TS-infinity) or
-change member at every step (TS1) are those of Chua et al., arXiv 1805.12114, section 5.
+change member at every step (TS1) are those of Chua et al., arXiv 1805.12114, section 5. There each
+particle also *draws* its next state from its member's Gaussian (``sample``); by default it takes
+the mean, since the two tasks here have no noise.
 
 A planner looks for the best plan, so it finds the places where the model is wrong in its favour.
 ``pessimism`` takes the disagreement of the members off the imagined reward (as MOPO does with
-another measure of doubt, Yu et al., arXiv 2005.13239). Left out: noise of the world, since the two
-tasks here have none, and a learned value for what comes after the horizon (see ``horizons``).
+another measure of doubt, Yu et al., arXiv 2005.13239). Left out: a learned value for what comes
+after the horizon (see ``horizons``).
 
 Several environments are planned for at once: ``N`` environments, ``P`` plans for each, ``E``
 members, ``H`` steps, ``A`` numbers in an action (one-hot where actions are numbered), ``D`` numbers
@@ -95,14 +97,16 @@ class Config:
     mutate: float = 0.3  # numbered actions: share drawn evenly, whatever the elites did
     gamma: float = 1.0  # discount per imagined step
     propagation: str = "tsinf"  # "mean", "ts1" or "tsinf": which member predicts the next step
+    sample: bool = False  # draw next states from the members' Gaussians; False: take their means
     pessimism: float = 0.0  # reward lost per unit of disagreement: 0 to 10
 
     def __post_init__(self) -> None:
-        most = self.population
+        most, averaged = self.population, self.propagation == "mean"
         limits.check(
             self,
             ("elites", lambda x: x <= most, f"be at most population, {most}"),
             ("propagation", lambda x: x in PROPAGATIONS, f"be one of {PROPAGATIONS}"),
+            ("sample", lambda on: not (on and averaged), "be False with 'mean', which averages it"),
             at_least_1="horizon population iterations elites",
             fraction="keep smooth mutate gamma",
         )
@@ -145,7 +149,8 @@ def imagine(
     Every plan is followed by one particle per member. With "mean" all of them go on from the
     members' mean, so ``doubts`` sums what they disagree about in each single step. With "tsinf"
     every member goes its own way, and doubt about one step grows over the next ones. "ts1" deals
-    the members anew at every step, which takes the ``generator``.
+    the members anew at every step. With ``config.sample`` each particle draws its next state from
+    its member's Gaussian; doubts stay those of the means. Both take the ``generator``.
     """
     members, (envs, number, horizon, _) = model.config.members, plans.shape
     states = obs.repeat_interleave(number, 0).expand(members, -1, -1)  # (E, N * P, D)
@@ -153,9 +158,12 @@ def imagine(
     returns, doubts = torch.zeros_like(alive), states.new_zeros(envs * number)
     for k in range(horizon):
         actions = plans[:, :, k].flatten(0, 1).expand(members, -1, -1)
-        predicted = model.predict(states, actions)
+        predicted = model.predict(states, actions, with_std=config.sample)
         next_states = predicted.next_obs
         doubts += alive.mean(0) * config.gamma**k * disagreement(next_states, model.step_size)
+        if config.sample:
+            noise = torch.randn(next_states.shape, generator=generator)
+            next_states = next_states + predicted.std * noise
         if config.propagation == "mean":
             next_states = next_states.mean(0, keepdim=True).expand_as(next_states)
         elif config.propagation == "ts1":

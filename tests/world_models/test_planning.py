@@ -10,16 +10,22 @@ from course_lib.world_models.planning import Config, Planner, Task, elite_update
 
 
 class Line:
-    """A stand-in for a model: a point moves by the action; member e is off by ``drift[e]``."""
+    """A stand-in for a model: a point moves by the action; member e is off by ``drift[e]``.
 
-    def __init__(self, *drift):
+    ``std`` (E,) is how unsure each member says that it is.
+    """
+
+    def __init__(self, *drift, std=0.0):
         self.drift = torch.tensor(drift)[:, None, None]
+        self.std = torch.as_tensor(std).expand(len(drift))[:, None, None]
         self.config = ModelConfig(members=len(drift))
         self.step_size = torch.ones(1)
 
-    def predict(self, obs, actions):
+    def predict(self, obs, actions, with_std=False):
         step = actions[..., -1:]  # of a one-hot action the second entry: 0 stays, 1 moves
-        return Prediction(obs + step + self.drift, (obs + step)[..., 0])
+        next_obs = obs + step + self.drift
+        std = self.std.expand_as(next_obs) if with_std else None
+        return Prediction(next_obs, (obs + step)[..., 0], std)
 
 
 def place(obs, actions, next_obs):
@@ -109,6 +115,39 @@ def test_dealing_members_anew_keeps_every_particle_on_a_possible_path():
     assert dealt.returns.mean() == pytest.approx(1 + 2, abs=0.15)
 
 
+def test_a_particle_draws_from_the_gaussian_of_its_own_member():
+    rng = torch.Generator().manual_seed(0)
+    model = Line(0.0, 0.0, std=[0.0, 2.0])  # one member is sure, the other is not
+    task = LINE._replace(reward=lambda obs, actions, next_obs: next_obs[..., 0] ** 2)
+    plan, start = torch.zeros(1, 20_000, 2, 1), torch.zeros(1, 1)
+    drawn = imagine(model, task, start, plan, Config(sample=True), rng)
+    # Squares of a random walk: 2^2, then 2 * 2^2, halved by the member that stays where it is.
+    assert drawn.returns.mean() == pytest.approx((4 + 8) / 2, rel=0.03)
+    means = imagine(model, task, start, plan, Config())
+    assert means.returns.unique().tolist() == [0]
+
+
+def test_draws_are_no_disagreement_and_the_reward_is_of_the_state_drawn():
+    rng = torch.Generator().manual_seed(0)
+    task = LINE._replace(reward=lambda obs, actions, next_obs: (next_obs - obs)[..., 0])
+    plan, start = torch.zeros(1, 4_000, 1, 1), torch.zeros(1, 1)
+    found = imagine(Line(-1.0, 1.0, std=0.5), task, start, plan, Config(sample=True), rng)
+    assert found.doubts.unique().tolist() == [1]
+    assert found.returns.std() == pytest.approx(0.5 / 2**0.5, rel=0.05)  # a mean of two draws
+
+
+def test_only_draws_see_that_a_path_along_the_edge_is_risky():
+    ended = LINE._replace(
+        reward=planning.cartpole_alive, ended=lambda next_obs: next_obs[..., 0] > 1
+    )
+    plan = plans_of([0.0, 0.0, 0.0], [0.9, 0.0, 0.0])  # stay away, or stand beside the edge
+    model, start = Line(*[0.0] * 50, std=0.3), torch.zeros(1, 1)
+    assert imagine(model, ended, start, plan, Config()).returns.tolist() == [[3, 3]]
+    rng = torch.Generator().manual_seed(0)
+    safe, risky = imagine(model, ended, start, plan, Config(sample=True), rng).returns[0]
+    assert safe > risky + 0.5
+
+
 def test_the_reward_of_the_task_or_of_the_model():
     task = LINE._replace(reward=lambda obs, actions, next_obs: 10 * obs[..., 0])
     start, plan = torch.ones(1, 1), plans_of([1.0])
@@ -162,7 +201,7 @@ def test_the_next_search_begins_where_the_last_one_ended():
 
 def test_a_pessimist_avoids_what_the_members_do_not_agree_on():
     class Doubtful(Line):
-        def predict(self, obs, actions):
+        def predict(self, obs, actions, with_std=False):
             step = actions[..., -1:]
             return Prediction(obs + step + self.drift * (step > 0), None)
 
@@ -224,6 +263,7 @@ def test_the_margin_is_1_in_the_middle_and_0_at_both_limits():
     [
         ({"elites": 65}, "elites must be at most population, 64, got 65"),
         ({"propagation": "ts2"}, "propagation must be one of"),
+        ({"propagation": "mean", "sample": True}, "sample must be False with 'mean'"),
         ({"keep": 1.5}, r"keep must lie in \[0, 1\], got 1.5"),
         ({"horizon": 0}, "horizon must be at least 1, got 0"),
     ],
