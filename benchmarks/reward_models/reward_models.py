@@ -293,9 +293,12 @@ def judge(result: dict) -> list[Goal]:
     ]
     if agreement := curve("noisy", MOST, "agreement"):
         top, right = result["ceilings"]["noisy"], curve("noisy", MOST)
-        two = ("careless", "corrected")
-        plain, mended = (mean_over_seeds(curve(n, many)) for n in two)
-        errors = [mean_over_seeds(curve(n, many, "calibration_error")) for n in two]
+        two = [curve(name, many) for name in ("careless", "corrected")]
+        errors = [
+            mean_over_seeds(curve(name, many, "calibration_error"))
+            for name in ("careless", "corrected")
+        ]
+        lost = mean_over_seeds(np.subtract(two[0], lots), ".3f")
         goals += [
             Goal(
                 f"reward model, {MOST} noisy labels: agreement with fresh labels; its accuracy "
@@ -307,8 +310,8 @@ def judge(result: dict) -> list[Goal]:
             reported(
                 f"reward model, {many} labels of which a fifth is turned round: accuracy without "
                 "and with correction",
-                f"{plain} and {mended}; calibration error against careless labels "
-                f"{errors[0]} and {errors[1]}",
+                f"{more(*two, '.3f')[0]}; the former less none turned round {lost}; calibration "
+                f"error against careless labels {errors[0]} and {errors[1]}",
             ),
         ]
     noisy, biased = (column("per_word", "length", labeller=n) for n in ("noisy", "long-winded"))
