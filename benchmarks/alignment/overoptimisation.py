@@ -127,6 +127,12 @@ def judge(result: dict) -> list[Goal]:
         _, low, high = t_interval(found)
         met = len(runs) > 1 and low[0] > 0 and high[1] < 0 and low[3] > 0
         goals.append(Goal(what, promise, measured, bool(met)))
+    if {"500 labels", "2,000 labels", "6,000 labels"} <= judges.keys():
+        rises = {name: np.array([gains(run)[0] for run in runs]) for name, runs in judges.items()}
+        more = (rises["6,000 labels"] - rises[name] for name in ("2,000 labels", "500 labels"))
+        what = "over-optimisation by PPO: rise of the truth to each run's own peak, 6,000 labels "
+        what += "less 2,000, and less 500, per seed"
+        goals.append(reported(what, "; ".join(mean_over_seeds(x, "+.2f") for x in more)))
     for name, runs in judges.items():
         curves = np.array([[row["true"] for row in run["best_of_n"]] for run in runs])
         best, n = int(np.argmax(curves.mean(axis=0))), [r["n"] for r in runs[0]["best_of_n"]]
