@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+SHARE = (0.0, 1.0)  # between which a share lies
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 VERSIONED = (
@@ -54,6 +55,20 @@ def over_seeds(values: Sequence[float], form: str = ".2f", statistic: Callable =
 
     low, high = bootstrap_interval(values, statistic)
     return f"{statistic(values):{form}} [{low:{form}}, {high:{form}}]"
+
+
+def mean_over_seeds(
+    values: Sequence[float], form: str = ".2f", within: tuple[float, float] = (-np.inf, np.inf)
+) -> str:
+    """The mean over seeds and its 95 % t interval, for few seeds: "2.43 [1.98, 2.89]".
+
+    Its ends are cut to what is possible at all, ``within``: a share is never above 1.
+    """
+    from course_lib.evaluation import t_interval
+
+    mean, *ends = t_interval(values)
+    low, high = np.clip(ends, *within)
+    return f"{mean:{form}} [{low:{form}}, {high:{form}}]"
 
 
 def by(runs: Sequence[dict], *keys: str) -> dict:

@@ -27,7 +27,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from benchmarks.harness import Goal, by, over_seeds, reported
+from benchmarks.harness import SHARE, Goal, by, mean_over_seeds, reported
 from course_lib.lm import finetune, lora, pretrain, prompting
 from course_lib.lm.gpt import GPT
 from course_lib.worlds import belu as language, tasks
@@ -82,9 +82,8 @@ def elsewhere(model: GPT, quick: bool) -> dict:
     return {"english": round(loss, 4), "tasks": scores}
 
 
-def adapt(method: str, seed: int, quick: bool) -> dict:
+def adapt(method: str, adapters: lora.Config | None, rate: float, seed: int, quick: bool) -> dict:
     """Train a fresh model with one method, then test it."""
-    adapters, rate = METHODS[method]
     model = smollm2(fast_dtype() if adapters else torch.float32)[0]
     pairs = language.split(seed)
     config = replace(RECIPE, learning_rate=rate, total_steps=12 if quick else RECIPE.total_steps)
@@ -127,7 +126,7 @@ def measure(quick: bool) -> dict:
     print(runs, shown, flush=True)
     del model
     methods = list(METHODS)[:2] if quick else list(METHODS)
-    runs += [adapt(method, seed, quick) for seed in seeds for method in methods]
+    runs += [adapt(method, *METHODS[method], seed, quick) for seed in seeds for method in methods]
     dtype = str(fast_dtype()).removeprefix("torch.")
     return {"seeds": seeds, "dtype": dtype, "prompted": shown, "runs": runs}
 
@@ -141,15 +140,15 @@ def judge(result: dict) -> list[Goal]:
     for method, runs in methods.items():
         new, unknown = ([run[part] for run in runs] for part in ("new_sentences", "new_pairs"))
         english = np.mean([run["english"] - before["english"] for run in runs])
-        change = np.mean([_mean(run) - _mean(before) for run in runs])
+        tasks_change = np.mean([change(run, before) for run in runs])
         what = (
-            f"Belu by fine-tuning, {method}: share of new sentences right [95 % interval over "
+            f"Belu by fine-tuning, {method}: share of new sentences right [95 % t interval over "
             f"{len(runs)} seeds]"
         )
         measured = (
-            f"{over_seeds(new)}; with pairs of words never met together {over_seeds(unknown)}; "
-            f"surprise at English {english:+.2f} nats per token, accuracy on five other tasks "
-            f"{change:+.2f}"
+            f"{mean_over_seeds(new, within=SHARE)}; with pairs of words never met together "
+            f"{mean_over_seeds(unknown, within=SHARE)}; surprise at English {english:+.2f} nats "
+            f"per token, accuracy on five other tasks {tasks_change:+.2f}"
         )
         if method == "LoRA, rank 16":
             goals.append(Goal(what, "at least 0.7", measured, bool(np.mean(new) >= 0.7)))
@@ -158,5 +157,6 @@ def judge(result: dict) -> list[Goal]:
     return goals
 
 
-def _mean(run: dict) -> float:
-    return float(np.mean(list(run["tasks"].values())))
+def change(run: dict, before: dict) -> float:
+    """Of the accuracy on the other tasks, their mean."""
+    return float(np.mean([run["tasks"][name] - before["tasks"][name] for name in run["tasks"]]))

@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.harness import Goal, by, over_seeds, reported
-from course_lib.evaluation import bootstrap_interval
+from benchmarks.harness import Goal, by, mean_over_seeds, reported
+from course_lib.evaluation import t_interval
 from course_lib.lm import probe
 from course_lib.lm.encoder import mean_pool
 from course_lib.lm.gpt import GPTConfig, Transformer
@@ -128,14 +128,17 @@ def judge(result: dict) -> list[Goal]:
         }
         what = (
             f"{task}, {count} labels: accuracy on {result['test_sentences']} other sentences "
-            "[95 % interval over draws of labels]"
+            "[95 % t interval over draws of labels]"
         )
-        measured = "; ".join(f"{name} {over_seeds(x, '.3f')}" for name, x in found.items())
+        measured = "; ".join(f"{name} {mean_over_seeds(x, '.3f')}" for name, x in found.items())
         if count == 20:
-            encoder, *others = (bootstrap_interval(found[method]) for method in METHODS)
-            apart = encoder[0] > max(high for _, high in others)
-            promised = "frozen encoder above both others, intervals apart"
-            goals.append(Goal(what, promised, measured, bool(apart)))
+            encoder, *others = (np.array(found[method]) for method in METHODS)
+            gains = [encoder - other for other in others]
+            words = " and ".join(mean_over_seeds(gain, ".3f") for gain in gains)
+            measured += f"; encoder less each of the others, draw by draw, {words}"
+            promised = "frozen encoder above both others, t intervals of the difference above 0"
+            above = all(t_interval(gain)[1] > 0 for gain in gains)
+            goals.append(Goal(what, promised, measured, above))
         else:
             goals.append(reported(what, measured))
     return goals

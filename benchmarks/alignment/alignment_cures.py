@@ -24,8 +24,8 @@ import numpy as np
 import torch
 
 from benchmarks.alignment.overoptimisation import STEPS as JUDGE_STEPS
-from benchmarks.harness import Goal, over_seeds, reported
-from course_lib.evaluation import bootstrap_interval
+from benchmarks.harness import Goal, mean_over_seeds, reported
+from course_lib.evaluation import t_interval
 from course_lib.lessons.alignment import goodhart
 from course_lib.rlhf import constraints, reward_model
 from course_lib.rlhf.constraints import mean_of_last, stop_at
@@ -145,14 +145,16 @@ def judge(result: dict) -> list[Goal]:
     goals, better = [], {}
     for name, values in found.items():
         gain = np.array(values["true"]) - none
-        measured = f"true reward {over_seeds(values['true'])}"
+        measured = f"true reward {mean_over_seeds(values['true'])}"
         if name != NONE:
-            measured += f", against no cure {over_seeds(gain, '+.2f')}"
+            measured += f", against no cure {mean_over_seeds(gain, '+.2f')}"
         measured += f"; proxy {np.mean(values['proxy']):.2f}, KL {np.mean(values['kl']):.1f}"
         goals.append(reported(f"cures of over-optimisation, {name}, {len(none)} seeds", measured))
         if name not in (NONE, "before training") and "cheating" not in name:
-            better[name] = bootstrap_interval(gain)[0] > 0
+            _, low, _ = t_interval(gain)
+            better[name] = low > 0
     names = [name for name, holds in better.items() if holds]
-    what = "cures of over-optimisation: better than none, the interval of the gain above 0"
+    what = "cures of over-optimisation: better than none, the t interval of the gain above "
+    what += "0"
     measured = f"{len(names)} of {len(better)}: {', '.join(names)}"
     return [*goals, Goal(what, "at least two cures", measured, len(names) >= 2)]

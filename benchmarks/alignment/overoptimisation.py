@@ -17,8 +17,8 @@ import time
 import numpy as np
 import torch
 
-from benchmarks.harness import Goal, by, over_seeds, reported
-from course_lib.evaluation import bootstrap_interval
+from benchmarks.harness import Goal, by, mean_over_seeds, reported
+from course_lib.evaluation import t_interval
 from course_lib.lessons.alignment import goodhart
 from course_lib.rlhf import best_of_n, reward_model
 from course_lib.rlhf.constraints import mean_of_last
@@ -111,27 +111,35 @@ def judge(result: dict) -> list[Goal]:
     goals = []
     for name, runs in judges.items():
         found = np.array([gains(run) for run in runs])
-        rise, fall, proxy_before, proxy_after = (over_seeds(column, "+.2f") for column in found.T)
+        rise, fall, proxy_before, proxy_after = (
+            mean_over_seeds(column, "+.2f") for column in found.T
+        )
         shape = int(((found[:, 0] > 0) & (found[:, 1] < 0) & (found[:, 3] > 0)).sum())
         accuracy = np.mean([run["accuracy"] for run in runs])
         what = f"over-optimisation by PPO, {name} (accuracy {accuracy:.2f}), {len(runs)} seeds "
-        what += "[95 % intervals]"
+        what += "[95 % t intervals]"
         measured = f"true {rise} to its peak, {fall} after it, proxy {proxy_before} and "
         measured += f"{proxy_after}; {shape} of {len(runs)} runs have this shape"
         if name != "2,000 labels":
             goals.append(reported(what, measured))
             continue
         promise = "true reward rises, then falls while the proxy rises: every interval off 0"
-        ends = [bootstrap_interval(column) for column in found.T]
-        met = len(runs) > 1 and ends[0][0] > 0 and ends[1][1] < 0 and ends[3][0] > 0
+        _, low, high = t_interval(found)
+        met = len(runs) > 1 and low[0] > 0 and high[1] < 0 and low[3] > 0
         goals.append(Goal(what, promise, measured, bool(met)))
+    if {"500 labels", "2,000 labels", "6,000 labels"} <= judges.keys():
+        rises = {name: np.array([gains(run)[0] for run in runs]) for name, runs in judges.items()}
+        more = (rises["6,000 labels"] - rises[name] for name in ("2,000 labels", "500 labels"))
+        what = "over-optimisation by PPO: rise of the truth to each run's own peak, 6,000 labels "
+        what += "less 2,000, and less 500, per seed"
+        goals.append(reported(what, "; ".join(mean_over_seeds(x, "+.2f") for x in more)))
     for name, runs in judges.items():
         curves = np.array([[row["true"] for row in run["best_of_n"]] for run in runs])
         best, n = int(np.argmax(curves.mean(axis=0))), [r["n"] for r in runs[0]["best_of_n"]]
-        measured = f"true reward {over_seeds(curves[:, best] - curves[:, 0], '+.2f')} up to "
+        measured = f"true reward {mean_over_seeds(curves[:, best] - curves[:, 0], '+.2f')} up to "
         measured += f"n = {n[best]}"
         if best < len(n) - 1:
-            fall = over_seeds(curves[:, -1] - curves[:, best], "+.2f")
+            fall = mean_over_seeds(curves[:, -1] - curves[:, best], "+.2f")
             measured += f", {fall} from there to n = {n[-1]}"
         goals.append(reported(f"over-optimisation by best-of-n, {name}", measured))
     return goals

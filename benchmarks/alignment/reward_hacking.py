@@ -17,7 +17,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.harness import Goal, by, over_seeds, reported
+from benchmarks.harness import SHARE, Goal, by, mean_over_seeds, reported
+from course_lib.evaluation import t_interval
 from course_lib.lessons.alignment import hacking
 from course_lib.lm import lora
 from course_lib.rlhf import constraints, grpo, rewards
@@ -101,9 +102,12 @@ def judge(result: dict) -> list[Goal]:
         hacked = sum(r["after"]["proxy"] >= 0.9 and r["after"]["degenerate"] >= 0.5 for r in runs)
         kept = [keeps(run) for run in runs]
         parts = [f"hacked on {hacked}, text kept on {sum(kept)} of {len(runs)}; "]
-        for name in ("proxy", "distinct1", "distinct2", "perplexity"):
+        for name in ("proxy", "distinct1", "distinct2"):
             before, after = ([r[when][name] for r in runs] for when in ("before", "after"))
-            parts.append(f"{name} {np.mean(before):.2f} to {over_seeds(after)}")
+            parts.append(f"{name} {np.mean(before):.2f} to {mean_over_seeds(after, within=SHARE)}")
+        before, after = (np.log([r[w]["perplexity"] for r in runs]) for w in ("before", "after"))
+        ends = "{:.0f} [{:.0f}, {:.0f}]".format(*np.exp(t_interval(after)))
+        parts.append(f"perplexity {np.exp(before.mean()):.0f} to {ends}, geometric means")
         what = f"reward hacking on SmolLM2, {arm}, {len(runs)} seeds"
         measured = parts[0] + ", ".join(parts[1:])
         if arm == ALONE:

@@ -17,7 +17,7 @@ import time
 
 import numpy as np
 
-from benchmarks.harness import Goal, by, over_seeds, reported
+from benchmarks.harness import Goal, by, mean_over_seeds, reported
 from course_lib.rlhf import dpo, ppo, reward_model
 from course_lib.worlds import concierge, concierge_pipeline as pipeline
 
@@ -87,8 +87,8 @@ def judge(result: dict) -> list[Goal]:
     true = {method: np.array([r["true"] for r in rows]) for method, rows in runs.items()}
     for method, rows in runs.items():
         kl, length = (np.mean([r[key] for r in rows]) for key in ("kl", "length"))
-        what = f"Concierge, {method}: true reward [95 % interval over {len(rows)} seeds]"
-        measured = f"{over_seeds(true[method])}; KL {kl:.1f} nats, {length:.0f} tokens"
+        what = f"Concierge, {method}: true reward [95 % t interval over {len(rows)} seeds]"
+        measured = f"{mean_over_seeds(true[method])}; KL {kl:.1f} nats, {length:.0f} tokens"
         if method == "SFT":
             goals.append(reported(what, measured))
             continue
@@ -96,4 +96,4 @@ def judge(result: dict) -> list[Goal]:
         above = bool((true[method] > true["SFT"]).all())
         goals.append(Goal(what, "above SFT on every seed", measured, above))
     what = f"Concierge, {DPO} less PPO at equal compute: true reward, per seed"
-    return [*goals, reported(what, over_seeds(true[DPO] - true[PPO]))]
+    return [*goals, reported(what, mean_over_seeds(true[DPO] - true[PPO]))]

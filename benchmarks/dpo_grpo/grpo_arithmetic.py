@@ -14,12 +14,13 @@ from __future__ import annotations
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 
-from benchmarks.harness import Goal, by, one_thread, over_seeds, reported
+from benchmarks.harness import SHARE, Goal, by, mean_over_seeds, one_thread, reported
 from course_lib.lm import finetune, lora
 from course_lib.rlhf import grpo
 from course_lib.worlds import arithmetic
@@ -114,6 +115,7 @@ def judge(result: dict) -> list[Goal]:
         np.array([run[when]["solved"] for run in runs])
         for when in ("before", "control", "after", "after_prefilled")
     )
+    share = partial(mean_over_seeds, within=SHARE)
     good = int(((before <= 0.1) & (after >= 0.6)).sum())
     seconds, gigabytes = (max(run[key] for run in runs) for key in ("cpu_seconds", "peak_gb"))
     return [
@@ -121,7 +123,7 @@ def judge(result: dict) -> list[Goal]:
             "GRPO on SmolLM2, sums: share of held-out sums right and stopped, from at most 0.1 to "
             "at least 0.6",
             f"on {len(runs)} of {len(runs)} seeds",
-            f"{good} of {len(runs)}; {over_seeds(before)} before, {over_seeds(after)} after "
+            f"{good} of {len(runs)}; {share(before)} before, {share(after)} after "
             f"{result['steps']} steps",
             good == len(runs),
         ),
@@ -135,11 +137,11 @@ def judge(result: dict) -> list[Goal]:
             'The control: the untrained model, its reply begun with "a + b equals"; the model '
             "fine-tuned on the form alone",
             "reported beside it",
-            f"{over_seeds(control)}; {over_seeds([run['after']['solved'] for run in form])}",
+            f"{share(control)}; {share([run['after']['solved'] for run in form])}",
             True,
         ),
         reported(
             "GRPO less the control, per seed; and with the reply begun, after less before",
-            f"{over_seeds(after - control)}; {over_seeds(after_begun - control)}",
+            f"{mean_over_seeds(after - control)}; {mean_over_seeds(after_begun - control)}",
         ),
     ]

@@ -27,9 +27,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Goal, fresh_seeds, over_seeds, reported
+from benchmarks.harness import SHARE, Goal, fresh_seeds, mean_over_seeds, reported
 from course_lib.classroom import use
-from course_lib.evaluation import bootstrap_interval
+from course_lib.evaluation import t_interval
 from course_lib.lessons.reward_models import exercises
 from course_lib.rlhf import pairwise, reward_model
 from course_lib.rlhf.preferences import Labeller, Pair
@@ -47,6 +47,7 @@ LABELLERS = {
 STEPS = {30: 10, 100: 20, 300: 50, 1000: 150, 3000: 300}
 MOST = max(STEPS)  # labels; by the noisy labeller only
 FEW, MANY = 100, 1000
+ABOVE = "95 % t interval of the difference above 0"
 TWICE = "one sentence six times"
 Text = tuple[str, str]  # a question and a reply
 
@@ -275,43 +276,49 @@ def judge(result: dict) -> list[Goal]:
     def curve(labeller: str, labels: int, name: str = "accuracy") -> list[float]:
         return column(name, "curve", labeller=labeller, labels=labels)
 
-    def apart(lower: list[float], higher: list[float]) -> bool:
-        return bool(bootstrap_interval(lower)[1] < bootstrap_interval(higher)[0])
+    def more(lower: list[float], higher: list[float], form: str = ".2f") -> tuple[str, bool]:
+        """Both and what the second has more, seed by seed; whether its interval is above 0."""
+        gain = np.subtract(higher, lower)
+        words = f"{mean_over_seeds(lower, form)} and {mean_over_seeds(higher, form)}, "
+        _, low, _ = t_interval(gain)
+        return words + f"difference per seed {mean_over_seeds(gain, form)}", bool(low > 0)
 
     few, lots = curve("noisy", 30), curve("noisy", many)
     goals = [
         Goal(
             f"reward model, noisy labels: accuracy against the truth with 30 and with {many}",
-            "95 % intervals apart",
-            f"{over_seeds(few)} and {over_seeds(lots)}",
-            apart(few, lots),
+            ABOVE,
+            *more(few, lots),
         )
     ]
     if agreement := curve("noisy", MOST, "agreement"):
         top, right = result["ceilings"]["noisy"], curve("noisy", MOST)
-        two = ("careless", "corrected")
-        plain, mended = (over_seeds(curve(n, many)) for n in two)
-        errors = [over_seeds(curve(n, many, "calibration_error")) for n in two]
+        two = [curve(name, many) for name in ("careless", "corrected")]
+        errors = [
+            mean_over_seeds(curve(name, many, "calibration_error"))
+            for name in ("careless", "corrected")
+        ]
+        lost = mean_over_seeds(np.subtract(two[0], lots), ".3f")
         goals += [
             Goal(
                 f"reward model, {MOST} noisy labels: agreement with fresh labels; its accuracy "
                 "against the truth",
                 f"at most the ceiling of {top:.3f} + 0.03; accuracy above agreement",
-                f"{over_seeds(agreement)}; {over_seeds(right)}",
+                f"{mean_over_seeds(agreement)}; {mean_over_seeds(right)}",
                 bool(np.mean(agreement) <= top + 0.03 and np.mean(right) > np.mean(agreement)),
             ),
             reported(
                 f"reward model, {many} labels of which a fifth is turned round: accuracy without "
                 "and with correction",
-                f"{plain} and {mended}; calibration error against careless labels "
-                f"{errors[0]} and {errors[1]}",
+                f"{more(*two, '.3f')[0]}; the former less none turned round {lost}; calibration "
+                f"error against careless labels {errors[0]} and {errors[1]}",
             ),
         ]
     noisy, biased = (column("per_word", "length", labeller=n) for n in ("noisy", "long-winded"))
-    above = sum(x > y for x, y in zip(biased, noisy, strict=True))
     bias = LABELLERS["long-winded"].length_bias
     steps = sorted(set(column("steps", "calibration")))
     errors = [column("calibration_error", "calibration", steps=n) for n in steps]
+    words, grows = more(errors[-2], errors[-1])
     spreads, rewards, truth, parts = (
         column(name, "ensemble") for name in ("spread", "rewards", "true_rewards", "accuracy")
     )
@@ -322,47 +329,47 @@ def judge(result: dict) -> list[Goal]:
     return [
         *goals,
         Goal(
-            f"reward model, labeller who adds {bias:g} points per word: points it pays per word, "
-            "beside one trained on unbiased labels",
-            "intervals apart",
-            f"{over_seeds(biased)} beside {over_seeds(noisy)}, more on {above} of {seeds} seeds",
-            apart(noisy, biased),
+            "reward model: points it pays per word, trained on unbiased labels and on those of a "
+            f"labeller who adds {bias:g} points per word",
+            ABOVE,
+            *more(noisy, biased),
         ),
         Goal(
             f"reward model, {many} noisy labels: calibration error after "
             f"{', '.join(map(str, steps))} updates",
-            "larger at the end than in the middle, intervals apart",
-            ", ".join(map(over_seeds, errors)),
-            apart(errors[-2], errors[-1]),
+            f"last less middle: {ABOVE}",
+            f"{mean_over_seeds(errors[0])}, {words}",
+            grows,
         ),
         reported(
             "ensemble of reward models: spread on replies that nobody wrote, over the spread on "
             "those of the staff",
-            "; ".join(f"{name} {over_seeds(x)}" for name, x in ratios.items()),
+            "; ".join(f"{name} {mean_over_seeds(x)}" for name, x in ratios.items()),
         ),
         reported(
             "ensemble of reward models: mean reward of one sentence six times, above that of the "
             "staff; the true one",
-            f"{over_seeds(liked)}; {np.mean([t[TWICE] - t['staff'] for t in truth]):.2f}",
+            f"{mean_over_seeds(liked)}; {np.mean([t[TWICE] - t['staff'] for t in truth]):.2f}",
         ),
         *(
             reported(
                 f"reward model, {labels} labels: share of seven traits paid for with the sign of "
                 "the true reward",
-                over_seeds(truly_signed(column("paid", "values", labels=labels))),
+                mean_over_seeds(
+                    truly_signed(column("paid", "values", labels=labels)), within=SHARE
+                ),
             )
             for labels in (30, many)
         ),
         Goal(
             "reward model that reads the last column: a reward's move when the reply stands alone",
             "at least 0.1 standard deviations on every seed",
-            over_seeds(moved),
+            mean_over_seeds(moved),
             all(x >= 0.1 for x in moved),
         ),
         Goal(
-            "ensemble of reward models: accuracy where all members agree and where they do not",
-            "intervals apart",
-            f"{over_seeds(agreed)} and {over_seeds(split)}",
-            apart(split, agreed),
+            "ensemble of reward models: accuracy where its members do not agree and where all do",
+            ABOVE,
+            *more(split, agreed),
         ),
     ]

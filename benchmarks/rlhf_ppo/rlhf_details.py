@@ -3,7 +3,7 @@
 The details are those that Huang et al. (arXiv 2403.17031) list. Every variant starts from the same
 fine-tuned model and the same reward model of its seed (`rlhf_pipeline.py`), trains with the recipe
 but for one thing, in half as many updates, and answers the same held-out questions. A difference is
-called clear where the 95 % interval of the paired differences over seeds lies on one side of 0.
+called clear where the 95 % t interval of the paired differences over seeds lies on one side of 0.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from unittest import mock
 
+import numpy as np
 from torch import Tensor
 
-from benchmarks.harness import Goal, by, fresh_seeds, over_seeds, reported
+from benchmarks.harness import SHARE, Goal, by, fresh_seeds, mean_over_seeds, reported
 from benchmarks.rlhf_ppo.rlhf_pipeline import NUMBER, kept, numbers, stages, train_policy
 from course_lib.classroom import use
-from course_lib.evaluation import bootstrap_interval
+from course_lib.evaluation import t_interval
 from course_lib.lessons.rlhf_ppo import exercises
 from course_lib.rlhf import ppo, reward_model
 from course_lib.rlhf.rollouts import Rollout, collect
@@ -98,12 +99,14 @@ def judge(result: dict) -> list[Goal]:
     goals, variants = [], by(result["runs"], "variant")
     recipe = {run["seed"]: run for run in variants[RECIPE]}
     for variant, mine in variants.items():
-        parts = [f"true reward {over_seeds([run['true'] for run in mine])}"]
+        parts = [f"true reward {mean_over_seeds([run['true'] for run in mine])}"]
         if variant != RECIPE:
             change = [run["true"] - recipe[run["seed"]]["true"] for run in mine]
-            low, high = bootstrap_interval(change)
+            _, low, high = t_interval(change)
             clear = "worse" if high < 0 else "better" if low > 0 else "no clear difference"
-            parts.append(f"against the recipe {over_seeds(change)}: {clear}")
-        parts += [f"{label} {over_seeds([r[k] for r in mine])}" for k, label in NAMED.items()]
+            parts.append(f"against the recipe {mean_over_seeds(change)}: {clear}")
+        for key, label in NAMED.items():
+            within = SHARE if key == "finished" else (-np.inf, np.inf)
+            parts.append(f"{label} {mean_over_seeds([run[key] for run in mine], within=within)}")
         goals.append(reported(f"PPO: {variant}", "; ".join(parts)))
     return goals

@@ -15,7 +15,7 @@ from types import ModuleType
 
 import numpy as np
 
-from benchmarks.harness import ROOT, Clock, Goal, fresh_seeds, over_seeds, reported
+from benchmarks.harness import ROOT, Clock, Goal, fresh_seeds, mean_over_seeds, reported
 from course_lib.evaluation import bootstrap_interval
 from course_lib.lm import gpt
 from course_lib.lm.gpt import GPT
@@ -135,7 +135,7 @@ def judge(result: dict) -> list[Goal]:
     apart = sum(run["policy"]["low"] > run["sft"]["high"] for run in runs)
     kls = [run["policy"]["kl"] for run in runs]
     true = {k: [run[k]["true"] for run in runs] for k in ("sft", "policy")}
-    words = {k: over_seeds(x) for k, x in true.items()}
+    words = {k: mean_over_seeds(x) for k, x in true.items()}
     seconds = [sum(run["cpu_seconds"].values()) for run in runs if len(run["cpu_seconds"]) > 1]
     right = [run["accuracy_true"] for run in runs]
     needed = 9 * len(runs) // 10
@@ -144,7 +144,7 @@ def judge(result: dict) -> list[Goal]:
             f"pipeline on the concierge, {result['replies']} replies to held-out questions: true "
             "reward above that of fine-tuning, 95 % intervals apart",
             f"on at least {needed} of {len(runs)} seeds",
-            f"{apart}; from {words['sft']} to {words['policy']} of at most 4 [95 % interval over "
+            f"{apart}; from {words['sft']} to {words['policy']} of at most 4 [95 % t interval over "
             "seeds]",
             apart >= needed,
         ),
@@ -154,7 +154,9 @@ def judge(result: dict) -> list[Goal]:
             f"{np.mean(kls):.2f} on average, {max(kls):.2f} at most",
             max(kls) <= result["kl_budget"],
         ),
-        reported("reward model: held-out pairs in the order of the true reward", over_seeds(right)),
+        reported(
+            "reward model: held-out pairs in the order of the true reward", mean_over_seeds(right)
+        ),
     ]
     if seconds:
         goals.append(

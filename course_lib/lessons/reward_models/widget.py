@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.classroom import live, plots
-from course_lib.evaluation import bootstrap_interval
+from course_lib.evaluation import t_interval
 from course_lib.rlhf.preferences import LabelFile, Pair
 
 HERE = Path(__file__).parent
@@ -224,15 +224,15 @@ def draw_values(paid: Mapping[str, np.ndarray], truth: Mapping[str, float], ax: 
 def draw_label_curves(measured: Mapping, column: str, ax: Any) -> None:
     """A column of the benchmark `reward_models` against the number of labels, one line per human.
 
-    Means over seeds with 95 % bootstrap intervals. For "agreement" also the ceilings.
+    Means over seeds with 95 % t intervals. For "agreement" also the ceilings.
     """
     curve = [run for run in measured["runs"] if run["kind"] == "curve"]
     for i, (name, said) in enumerate(HUMANS.items()):
         mine = [run for run in curve if run["labeller"] == name]
         numbers = sorted({run["labels"] for run in mine})
         cells = [[run[column] for run in mine if run["labels"] == n] for n in numbers]
-        mean = np.mean(cells, axis=1)
-        ends = np.abs(np.array([bootstrap_interval(x) for x in cells]).T - mean)
+        mean, low, high = t_interval(np.transpose(cells))
+        ends = (mean - low, high - mean)
         look = {"marker": plots.MARKERS[i], "linestyle": plots.LINES[i], "label": said}
         # Side by side, or the whiskers would hide each other.
         ax.errorbar(np.array(numbers) * 1.06**i, mean, ends, capsize=3, **look)
