@@ -3,16 +3,16 @@
 Pre-norm (Xiong et al., arXiv 2002.04745) reads a normalised copy of the stream and adds to it;
 post-norm (Vaswani et al., 1706.03762) normalises the sum, so the stream itself passes a norm after
 each branch. Both are trained at three learning rates, with a warm-up and without. Their first
-weights have the spread 1 / sqrt(C), which keeps the size of a vector and is what both papers start
-from. The other half leaves the norm where it is and changes the first weights: a spread of 0.02 (as
-GPT-2), 1 / sqrt(C), 1, or PyTorch's own defaults; the last matrix of each branch divided by
+weights have the spread 1 / sqrt(C), at which a matrix keeps the size of a vector, as Xiong et al.
+assume. The other half leaves the norm where it is and changes the first weights: a spread of 0.02
+(as GPT-2), 1 / sqrt(C), 1, or PyTorch's own defaults; the last matrix of each branch divided by
 sqrt(2 L) or not.
 
 One model of eight blocks and width 32, 250 updates of 128 characters, AdamW, gradients shortened to
 a norm of 1: small enough for five seeds of every arm on one core, and no larger. Before the first
 update two things are recorded: the size of the stream after each block, and the gradient of each
-block's matrices. Judged on the first 10,000 held-out characters. A run counts as broken if it knows
-no more than the letters' frequencies, 4.83 bits (`pretrain_chars`).
+block's matrices. Judged on the first 10,000 held-out characters. A run counts as stuck if it knows
+hardly more than the letters' frequencies.
 """
 
 from __future__ import annotations
@@ -21,17 +21,21 @@ import functools
 import math
 from dataclasses import asdict, dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks.harness import Goal, reported
 from benchmarks.transformer.pretrain_chars import read
 from benchmarks.transformer.side_by_side import train_together
+from course_lib.evaluation import t_interval
 from course_lib.lm import losses, pretrain
 from course_lib.lm.cache import Cache
 from course_lib.lm.gpt import GPT, Block, GPTConfig
 
 SEEDS = (200, 201, 202, 203, 204)
 JUDGED = 10_000
+STUCK = 4.7  # bits; the letters' frequencies alone have 4.83 (`pretrain_chars`)
 SHAPE = GPTConfig(vocab_size=84, context=32, layers=8, width=32, heads=1)
 RECIPE = replace(pretrain.SHAKESPEARE, total_steps=250, batch_size=4, context=32)
 KEEPS_SIZE = round(SHAPE.width**-0.5, 4)  # the spread at which a matrix keeps a vector's size
@@ -145,3 +149,79 @@ def runs_of(seed: int, arms: tuple[Arm, ...] = ARMS) -> list[dict]:
 def measure(quick: bool) -> dict:
     seeds, arms = (SEEDS[:1], ARMS[:2]) if quick else (SEEDS, ARMS)
     return {"seeds": list(seeds), "runs": [run for seed in seeds for run in runs_of(seed, arms)]}
+
+
+def bits_of(result: dict, arm: Arm) -> list[float]:
+    """Held-out bits of one arm, a seed each, in the order of the seeds."""
+    return [
+        math.nan if run["bits_per_character"] is None else run["bits_per_character"]
+        for run in rows_of(result, arm)
+    ]
+
+
+def rows_of(result: dict, arm: Arm) -> list[dict]:
+    """The runs of one arm."""
+    wanted = asdict(arm)
+    return [run for run in result["runs"] if all(run[k] == v for k, v in wanted.items())]
+
+
+def interval(values: list[float]) -> str:
+    """Mean and t interval: "3.40 [3.31, 3.49]"."""
+    middle, low, high = t_interval(values)
+    return f"{middle:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def verdict(values: list[float]) -> str:
+    """What a difference in bits says: fewer bits are better."""
+    _, low, high = t_interval(values)
+    return "worse" if low > 0 else "better" if high < 0 else "no clear difference"
+
+
+def judge(result: dict) -> list[Goal]:
+    seeds, goals = len(result["seeds"]), []
+    for pre, post in zip(NORMS[::2], NORMS[1::2], strict=True):
+        ours, theirs = bits_of(result, pre), bits_of(result, post)
+        if not (ours and theirs):
+            continue
+        apart = [b - a for a, b in zip(ours, theirs, strict=True)]
+        warm = f"warm-up {pre.warmup:.0%}" if pre.warmup else "no warm-up"
+        stuck = " and ".join(
+            f"{sum(not bits < STUCK for bits in found)}" for found in (ours, theirs)
+        )
+        goals.append(
+            reported(
+                f"norm, rate {pre.rate:g}, {warm}: bits of pre-norm and of post-norm",
+                f"{interval(ours)} and {interval(theirs)}; post-norm less pre-norm "
+                f"{interval(apart)}: {verdict(apart)}; stuck {stuck} of {seeds} seeds",
+            )
+        )
+    base = bits_of(result, FIRST_WEIGHTS[0])
+    for arm in FIRST_WEIGHTS:
+        if not (found := bits_of(result, arm)):
+            continue
+        spread = "PyTorch's own" if arm.std is None else f"spread {arm.std:g}"
+        ends = ", the last ones scaled" if arm.scaled else ""
+        rows = rows_of(result, arm)
+        first = np.mean([row["first_bits"] for row in rows])
+        stream = [np.mean([row["stream"][i] for row in rows]) for i in (0, -1)]
+        apart = [b - a for a, b in zip(base, found, strict=True)]
+        than = "" if arm == FIRST_WEIGHTS[0] else f", {interval(apart)} more: {verdict(apart)}"
+        goals.append(
+            reported(
+                f"first weights, {spread}{ends}: bits before training and after; the stream",
+                f"{first:.1f} and {interval(found)}{than}; the stream's size after the first "
+                f"block {stream[0]:.3g}, after the last {stream[1]:.3g}",
+            )
+        )
+    for norm in ("pre", "post"):
+        rows = rows_of(result, Arm(norm, rate=RATES[0], warmup=WARMUPS[0]))
+        if rows:
+            ends = [interval([row["gradients"][i] for row in rows]) for i in (0, -1)]
+            goals.append(
+                reported(
+                    f"{norm}-norm, before the first update: gradient of the first block's matrices "
+                    "and of the last's",
+                    " and ".join(ends),
+                )
+            )
+    return goals
