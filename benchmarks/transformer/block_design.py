@@ -205,14 +205,24 @@ def judge(result: dict) -> list[Goal]:
         first = np.mean([row["first_bits"] for row in rows])
         stream = [np.mean([row["stream"][i] for row in rows]) for i in (0, -1)]
         apart = [b - a for a, b in zip(base, found, strict=True)]
-        than = "" if arm == FIRST_WEIGHTS[0] else f", {interval(apart)} more: {verdict(apart)}"
+        than = "" if found == base else f"; less the first {interval(apart)}: {verdict(apart)}"
         goals.append(
             reported(
-                f"first weights, {spread}{ends}: bits before training and after; the stream",
-                f"{first:.1f} and {interval(found)}{than}; the stream's size after the first "
-                f"block {stream[0]:.3g}, after the last {stream[1]:.3g}",
+                f"first weights, {spread}{ends}: bits before training and after; the stream's size",
+                f"{first:.1f} and {interval(found)}{than}; size after the first block "
+                f"{stream[0]:.3g}, after the last {stream[1]:.3g}",
             )
         )
+    for std in (0.02, KEEPS_SIZE):
+        plain, scaled = (bits_of(result, Arm(std=std, scaled=cut)) for cut in (False, True))
+        if plain and scaled:
+            apart = [b - a for a, b in zip(plain, scaled, strict=True)]
+            goals.append(
+                reported(
+                    f"first weights, spread {std:g}: bits with the last ones scaled less without",
+                    f"{interval(apart)}: {verdict(apart)}",
+                )
+            )
     for norm in ("pre", "post"):
         rows = rows_of(result, Arm(norm, rate=RATES[0], warmup=WARMUPS[0]))
         if rows:

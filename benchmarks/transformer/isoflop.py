@@ -10,7 +10,7 @@ N counts all weights that are multiplied: those of the blocks and of the head, w
 embedding as well. Six operations a weight and token: a product and a sum forward, twice that
 backward; attention scores are left out, as is usual. Every point is a run of its own, whose
 learning rate comes down at the end of *its* budget. Small in every way: one block, one head, 1 to
-32 thousand weights, one batch size, one learning rate a width that was not tuned for each budget.
+15 thousand weights, one batch size, one learning rate a width that was not tuned for each budget.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ SEEDS = (200, 201, 202)
 JUDGED = 20_000
 BASE = replace(pretrain.SHAKESPEARE, batch_size=8, context=64)
 # width: learning rate; wide models want smaller steps
-RATES = {8: 1.5e-2, 12: 1.2e-2, 16: 1e-2, 24: 8e-3, 32: 6e-3, 48: 5e-3}
-# operations: widths around the best one
+RATES = {8: 1.5e-2, 12: 1.2e-2, 16: 1e-2, 24: 8e-3, 32: 6e-3}
+# operations: widths, chosen so that the best one lies among them; at 2e9 the best of these would
+# be the smallest
 BUDGETS = {
-    2e9: (8, 12, 16, 24),
-    4e9: (8, 12, 16, 24, 32),
-    8e9: (12, 16, 24, 32),
-    1.6e10: (12, 16, 24, 32, 48),  # held out from the fit
+    4e9: (8, 12, 16, 24),
+    8e9: (8, 12, 16, 24),
+    1.6e10: (12, 16, 24, 32),
+    3.2e10: (12, 16, 24, 32),  # held out from the fit
 }
 
 
@@ -71,10 +72,10 @@ def runs_of(width: int, budget: float, seeds: tuple[int, ...] = SEEDS) -> list[d
 
 def measure(quick: bool) -> dict:
     seeds = SEEDS[:1] if quick else SEEDS
-    budgets = {5e8: (8, 12, 16), 1e9: (8, 12, 16)} if quick else BUDGETS
+    budgets = dict.fromkeys((2.5e8, 5e8, 1e9), (8, 12, 16)) if quick else BUDGETS
     points = [(width, budget) for budget, widths in budgets.items() for width in widths]
     runs = [run for width, budget in points for run in runs_of(width, budget, seeds)]
-    return {"seeds": list(seeds), "runs": runs}
+    return {"seeds": list(seeds), "fit": fit(runs), "runs": runs}
 
 
 def curve(runs: list[dict], budget: float) -> tuple[np.ndarray, np.ndarray]:
@@ -97,43 +98,44 @@ def power_law(budgets: list[float], best: list[float]) -> tuple[float, float]:
     return float(a), float(log_k)
 
 
-def judge(result: dict) -> list[Goal]:
-    runs = result["runs"]
+def fit(runs: list[dict]) -> dict:
+    """The best size of each budget, the law through all but the largest, and its prediction."""
     budgets = sorted({run["budget"] for run in runs})
-    best = {budget: lowest(*curve(runs, budget)) for budget in budgets}
+    best = [lowest(*curve(runs, budget)) for budget in budgets]
+    a, log_k = power_law(budgets[:-1], best[:-1])
+    predicted = math.exp(log_k + a * math.log(budgets[-1]))
+    return {"best": best, "exponent": a, "log_k": log_k, "predicted": predicted}
+
+
+def judge(result: dict) -> list[Goal]:
+    runs, found = result["runs"], fit(result["runs"])
+    budgets = sorted({run["budget"] for run in runs})
     goals = []
-    for budget in budgets:
+    for budget, best in zip(budgets, found["best"], strict=True):
         sizes, bits = curve(runs, budget)
         goals.append(
             reported(
                 f"iso-FLOP, {budget:.3g} operations: best size by a parabola in log N",
-                f"{best[budget]:,.0f} weights; of the sizes trained {sizes[bits.argmin()]:,}, "
+                f"{best:,.0f} weights; of the sizes trained {sizes[bits.argmin()]:,}, "
                 f"{bits.min():.2f} bits",
             )
         )
-    *fitted, held_out = budgets
-    if len(fitted) < 2:
-        return goals
-    a, log_k = power_law(fitted, [best[budget] for budget in fitted])
-    predicted = math.exp(log_k + a * math.log(held_out))
-    sizes, bits = curve(runs, held_out)
-    at = np.polyval(np.polyfit(np.log(sizes), bits, 2), np.log([predicted, best[held_out]]))
-    exponents = []
-    for seed in result["seeds"]:
-        own = [run for run in runs if run["seed"] == seed]
-        exponents.append(power_law(fitted, [lowest(*curve(own, b)) for b in fitted])[0])
-    middle, low, high = t_interval(exponents)
+    best, predicted = found["best"][-1], found["predicted"]
+    parabola = np.polyfit(np.log(sizes), bits, 2)
+    lost = np.polyval(parabola, np.log(predicted)) - np.polyval(parabola, np.log(best))
+    each = [fit([run for run in runs if run["seed"] == seed]) for seed in result["seeds"]]
+    middle, low, high = t_interval([one["exponent"] for one in each])
     goals.append(
         reported(
-            f"iso-FLOP: exponent of N = k F^a through the {len(fitted)} smaller budgets",
-            f"{a:.2f}; seed by seed {middle:.2f} [{low:.2f}, {high:.2f}]",
+            f"iso-FLOP: exponent of N = k F^a through the {len(budgets) - 1} smaller budgets",
+            f"{found['exponent']:.2f}; seed by seed {middle:.2f} [{low:.2f}, {high:.2f}]",
         )
     )
     goals.append(
         reported(
-            f"iso-FLOP: best size at {held_out:.3g} operations, predicted and found",
-            f"{predicted:,.0f} and {best[held_out]:,.0f} weights: {predicted / best[held_out]:.2f} "
-            f"times; by its parabola the predicted size costs {at[0] - at[1]:.3f} bits",
+            f"iso-FLOP: best size at {budgets[-1]:.3g} operations, predicted and found",
+            f"{predicted:,.0f} and {best:,.0f} weights: {predicted / best:.2f} times; by the "
+            f"parabola there the predicted size costs {lost:.3f} bits",
         )
     )
     return goals
