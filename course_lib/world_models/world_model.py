@@ -227,8 +227,8 @@ class WorldModel(nn.Module):
     def _advance(self, memory: Memory, embedded: Tensor) -> Tensor:
         """Let the transformer read one more step, (B, 1, D); what it knows then, (B, D)."""
         if memory.cache.length == self.config.context:
-            kept = self.config.context // 2
-            newer = self._read(memory.embedded[:, -kept:], memory.visible[:, -kept:])
+            old = self.config.context - self.config.context // 2  # all of it with a context of 1
+            newer = self._read(memory.embedded[:, old:], memory.visible[:, old:])
             memory.cache, memory.embedded = newer.cache, newer.embedded
             memory.visible = newer.visible
         now = torch.ones(len(embedded), 1, dtype=torch.bool)
