@@ -15,7 +15,6 @@ from torch import Tensor
 
 from course_lib.rl.envs import Envs
 
-
 TRAIL = 2  # the channel of Breakout's frames that draws the cell that the ball came from
 
 
