@@ -4,8 +4,8 @@
 same games without that cell, so that one frame does not say which way the ball flies. A context of
 2 stands beside the others: it can see where the ball was, and nothing older.
 
-Everything else is the lesson's: the model, and the 480 gradient steps of the notebook's round one
-on 96 steps each, as 96, 48 or 6 windows. Frames come from a scripted player who keeps the ball in
+Everything else is the lesson's: the model, and gradient steps on 96 steps each as in the notebook,
+here as 96, 48 or 6 windows; 360 of them, three quarters of the notebook's round one. Frames come from a scripted player who keeps the ball in
 play, since a beginner's ball falls along the same two paths again and again, and where it is says
 which way it flies. A second such player's games are the exam. They obey every action there, so
 each step has one right answer, and the model says its likeliest one.
@@ -32,7 +32,7 @@ from course_lib.worlds import breakout
 
 GAMES = {"Breakout": lambda obs: obs, "no trail": breakout.without_trail}
 CONTEXTS = {"Breakout": (1, 16), "no trail": (1, 2, 16)}
-STEPS = 480  # gradient steps
+STEPS = 360  # gradient steps
 READ = 96  # real steps that each of them learns from
 WINDOW, REAL = 16, 4  # steps of a stretch of the exam, and how many of them a dream is given
 EXPLORE = 0.2  # share of the player's actions that is random
@@ -97,7 +97,7 @@ def learned(game: str, context: int, seed: int, quick: bool = False) -> dict:
     """Train one model on one game, and let it sit the exam."""
 
     def work() -> dict:
-        sizes = ((8, 40), (8, 40)) if quick else ((32, 200), (64, 100))
+        sizes = ((8, 40), (8, 40)) if quick else ((32, 200), (32, 100))
         replay = drawn_as(GAMES[game], play(*sizes[0], seed, 0.1))
         exam = stretches(drawn_as(GAMES[game], play(*sizes[1], 20_000 + seed, 0.0)))
         config = world_model.Config(context=context)
