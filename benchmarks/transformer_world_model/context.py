@@ -5,10 +5,10 @@ same games without that cell, so that one frame does not say which way the ball 
 2 stands beside the others: it can see where the ball was, and nothing older.
 
 Everything else is the lesson's: the model, and gradient steps on 96 steps each as in the notebook,
-here as 96, 48 or 6 windows; 360 of them, three quarters of the notebook's round one. Frames come from a scripted player who keeps the ball in
-play, since a beginner's ball falls along the same two paths again and again, and where it is says
-which way it flies. A second such player's games are the exam. They obey every action there, so
-each step has one right answer, and the model says its likeliest one.
+here as 96, 48 or 6 windows; 360 of them, three quarters of the notebook's round one. Frames come
+from a scripted player who keeps the ball in play: a beginner's ball falls along the same two paths
+again and again, and where it is says which way it flies. The exam is new games of such a player.
+They obey every action, so each step has one right answer, and the model says its likeliest one.
 """
 
 from __future__ import annotations
