@@ -134,4 +134,33 @@ def test_the_exam_of_contexts_marks_an_oracle(size, given):
 def test_context_runs_quickly_and_writes_nothing(capsys):
     command.main(["context", "--quick"])
     out = capsys.readouterr().out
-    assert out.count("16 against 1: ") == 6 and "nothing written" in out
+    assert out.count("16 less 1: ") == 6 and "nothing written" in out
+
+
+def test_the_promise_of_contexts_is_that_the_intervals_lie_apart():
+    def judged(many):
+        rows = [
+            ("no trail", 1, 0.7),
+            ("no trail", 16, many),
+            ("Breakout", 1, 0.9),
+            ("Breakout", 16, 0.9),
+        ]
+        runs = [
+            {
+                "game": game,
+                "context": size,
+                "ball": x + s / 100,
+                "frame": x,
+                "true_steps": 5.0 * x + s,
+            }
+            for s in range(5)
+            for game, size, x in rows
+        ]
+        return {goal.what: goal for goal in context.judge({"runs": runs})}
+
+    name = "World model, no trail, 5 seeds: share of steps whose next ball is foretold"
+    assert (
+        judged(0.9)[name].met
+        and "16 less 1: +0.200 [+0.200, +0.200], more" in judged(0.9)[name].measured
+    )
+    assert not judged(0.72)[name].met, "a difference in every pair, but the intervals overlap"
