@@ -7,8 +7,9 @@ embedding plus the action's. Where a language model reads off the next word, thi
 Leans on IRIS (Micheli et al., arXiv 2209.00588), which writes a frame as 16 tokens, one after the
 other, and on DreamerV2 (Hafner et al., arXiv 2010.02193), whose discrete latent is drawn as one.
 Left out: a learned image tokenizer, since frames of zeros and ones need none; several tokens of
-chance, which games with more going on want. Not measured: whether a game needs the memory at all.
-Breakout draws the ball's trail, so one frame says nearly everything.
+chance, which games with more going on want. Whether a game needs the memory is for an ablation to
+say (`benchmarks/transformer_world_model/context.py`): Breakout draws the ball's trail, so that one
+frame says nearly everything.
 
 ``WorldModel.loss`` is for learning from real windows, ``train`` drives it. ``start`` and ``step``
 dream: they carry a ``Memory`` along, so that each step is read once.
@@ -227,8 +228,8 @@ class WorldModel(nn.Module):
     def _advance(self, memory: Memory, embedded: Tensor) -> Tensor:
         """Let the transformer read one more step, (B, 1, D); what it knows then, (B, D)."""
         if memory.cache.length == self.config.context:
-            kept = self.config.context // 2
-            newer = self._read(memory.embedded[:, -kept:], memory.visible[:, -kept:])
+            old = self.config.context - self.config.context // 2  # all of it with a context of 1
+            newer = self._read(memory.embedded[:, old:], memory.visible[:, old:])
             memory.cache, memory.embedded = newer.cache, newer.embedded
             memory.visible = newer.visible
         now = torch.ones(len(embedded), 1, dtype=torch.bool)

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from course_lib.rl.envs import Envs
 
+TRAIL = 2  # the channel of Breakout's frames that draws the cell that the ball came from
+
 
 class Outcomes(NamedTuple):
     """Both things that each game can do next: 0, with the chosen action; 1, with the last one."""
@@ -57,6 +59,17 @@ def one_ball_one_paddle(frames: Tensor) -> Tensor:
     """Breakout's frames (..., C, H, W) that show exactly one ball and one paddle, (...) bool."""
     paddle, ball = frames[..., 0, :, :], frames[..., 1, :, :]
     return (paddle.sum((-2, -1)) == 1) & (ball.sum((-2, -1)) == 1)
+
+
+def without_trail(frames: Tensor) -> Tensor:
+    """Breakout as a game of memory: frames (..., C, H, W) that do not draw where the ball was.
+
+    Rules, actions and rewards stay as they are. But one frame no longer says which way the ball
+    flies, so whoever wants to know where it will be must remember where it was. Returns a copy.
+    """
+    frames = frames.clone()
+    frames[..., TRAIL, :, :] = 0
+    return frames
 
 
 def follow_the_ball(obs: np.ndarray, explore: float, rng: np.random.Generator) -> np.ndarray:

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.transformer_world_model import dream_failures, world_model_breakout
+from benchmarks import __main__ as command
+from benchmarks.transformer_world_model import context, dream_failures, world_model_breakout
 from benchmarks.transformer_world_model.iris_peer import TokenWorldModel
 from course_lib.world_models.frame_tokenizer import FrameTokenizer
 from course_lib.world_models.imagination import Dream, from_replay
+from course_lib.world_models.world_model import Config
+from course_lib.worlds.breakout import same_frame
 from tests.world_models.test_frames import played
 
 
@@ -81,3 +84,83 @@ def test_games_by_side_cover_both():
     agent = type("Agent", (), {"act": lambda self, obs, greedy, generator: np.zeros(len(obs), int)})
     sides = dream_failures.by_side(agent(), seed=0)
     assert set(sides) == {"left", "right"}
+
+
+def test_the_exam_of_contexts_asks_whole_stretches_of_one_episode():
+    replay = context.play(8, 60, seed=0, sticky=0.0)
+    exam = context.stretches(replay)
+    assert len(exam.obs) > 20 and not exam.ended[:, :-1].any()
+    assert same_frame(exam.next_obs[:, :-1], exam.obs[:, 1:]).all()
+    hidden = context.stretches(context.drawn_as(context.GAMES["no trail"], replay))
+    assert torch.equal(hidden.actions, exam.actions) and torch.equal(
+        hidden.obs[:, :, 1], exam.obs[:, :, 1]
+    )
+    assert not hidden.obs[:, :, 2].any() and exam.obs[:, :, 2].any()
+
+
+class Oracle:
+    """A model that knows the answers of an exam, but for those from step ``wrong`` on."""
+
+    def __init__(self, exam, size: int, wrong: int = 99):
+        self.exam, self.config, self.wrong = exam, Config(context=size), wrong
+
+    def start(self, obs, actions):
+        self.past, self.now = obs, None
+
+    def step(self, memory, obs, actions, temperature):
+        if self.now is None:  # the step after what it was given
+            frames = enumerate(self.exam.obs.unbind(1))
+            (self.now,) = (t for t, frame in frames if torch.equal(frame, obs))
+        assert torch.equal(actions, self.exam.actions[:, self.now]) and temperature == 0
+        told = self.exam.next_obs[:, self.now].clone()
+        if self.now >= self.wrong:
+            told[:, 1] = 1 - told[:, 1]
+        self.now += 1
+        return type("Told", (), {"next_obs": told})
+
+
+@pytest.mark.parametrize(("size", "given"), [(1, 0), (2, 1), (16, 3)])
+def test_the_exam_of_contexts_marks_an_oracle(size, given):
+    exam = context.stretches(context.play(8, 60, seed=0, sticky=0.0))
+    oracle = Oracle(exam, size)
+    assert context.one_step(oracle, exam) == {"frame": 1.0, "ball": 1.0}
+    assert oracle.past.shape[1] == size - 1
+    assert context.true_steps(oracle, exam) == 12.0
+    assert oracle.past.shape[1] == given
+    assert context.true_steps(Oracle(exam, size, wrong=8), exam) == 5.0  # steps 3 to 7
+    assert context.one_step(Oracle(exam, size, wrong=15), exam) == {"frame": 0.0, "ball": 0.0}
+
+
+def test_context_runs_quickly_and_writes_nothing(capsys):
+    command.main(["context", "--quick"])
+    out = capsys.readouterr().out
+    assert out.count("16 less 1: ") == 6 and "nothing written" in out
+
+
+def test_the_promise_of_contexts_is_that_the_intervals_lie_apart():
+    def judged(many):
+        rows = [
+            ("no trail", 1, 0.7),
+            ("no trail", 16, many),
+            ("Breakout", 1, 0.9),
+            ("Breakout", 16, 0.9),
+        ]
+        runs = [
+            {
+                "game": game,
+                "context": size,
+                "ball": x + s / 100,
+                "frame": x,
+                "true_steps": 5.0 * x + s,
+            }
+            for s in range(5)
+            for game, size, x in rows
+        ]
+        return {goal.what: goal for goal in context.judge({"runs": runs})}
+
+    name = "World model, no trail, 5 seeds: share of steps whose next ball is foretold"
+    assert (
+        judged(0.9)[name].met
+        and "16 less 1: +0.200 [+0.200, +0.200], more" in judged(0.9)[name].measured
+    )
+    assert not judged(0.72)[name].met, "a difference in every pair, but the intervals overlap"

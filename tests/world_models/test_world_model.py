@@ -93,6 +93,30 @@ def test_a_dream_goes_on_when_the_memory_is_full():
         model.start(windows.obs, windows.actions)
 
 
+def test_with_a_context_of_1_each_dreamed_step_is_predicted_from_its_own_pair_alone():
+    model = WorldModel(replace(SMALL, context=1), SHAPE, 3)
+    windows = random_windows(length=5)
+    nothing = windows.obs[:, :0], windows.actions[:, :0]
+    memory = model.start(*nothing)
+    for t in range(5):
+        pair = windows.obs[:, t], windows.actions[:, t]
+        dreamed = model.step(memory, *pair, generator(t))
+        alone = model.step(model.start(*nothing), *pair, generator(t))
+        assert all(torch.equal(*values) for values in zip(dreamed, alone, strict=True)), t
+        assert memory.cache.length == memory.embedded.shape[1] == memory.visible.shape[1] == 1
+
+
+@pytest.mark.parametrize(("context", "kept"), [(2, 1), (3, 1), (5, 2), (6, 3)])
+def test_a_full_memory_keeps_its_newer_half(context, kept):
+    model = WorldModel(replace(SMALL, context=context), SHAPE, 3)
+    windows = random_windows(length=context + 1)
+    memory = model.start(windows.obs[:, :0], windows.actions[:, :0])
+    for t in range(context + 1):
+        model.step(memory, windows.obs[:, t], windows.actions[:, t], generator())
+    newest = windows.obs[:, -kept - 1 :], windows.actions[:, -kept - 1 :]
+    assert torch.allclose(memory.embedded, model.embed(*newest), atol=1e-6)
+
+
 @pytest.mark.parametrize("frame_head", world_model.FRAME_HEADS)
 @pytest.mark.parametrize("temperature", [0.0, 0.5, 1.0])
 def test_a_prediction_has_exact_shapes_and_ranges(frame_head, temperature):

@@ -37,6 +37,22 @@ def test_one_ball_and_one_paddle_are_counted():
     assert truth.one_ball_one_paddle(frames).tolist() == [True, False, False]
 
 
+def test_without_the_trail_one_frame_does_not_say_which_way_the_ball_flies():
+    envs = make("MinAtar/Breakout", 2, seed=0, sticky_actions=0.0)
+    envs.reset()
+    games = envs._backend._games
+    for game, direction, column in zip(games, (2, 3), (3, 5), strict=True):
+        game.ball_x, game.ball_y, game.ball_dir = 4, 6, direction  # down right, down left
+        game.last_x, game.last_y = column, 5
+    now = torch.as_tensor(np.stack([game.state().transpose(2, 0, 1) for game in games]))
+    before, hidden = now.clone(), truth.without_trail(now)
+    assert torch.equal(now, before), "the frames themselves stay as they are"
+    assert not truth.same_frame(now[0], now[1]) and truth.same_frame(hidden[0], hidden[1])
+    assert torch.equal(hidden[:, [0, 1, 3]], now[:, [0, 1, 3]]), "nothing else is hidden"
+    later = truth.without_trail(torch.as_tensor(envs.step(np.zeros(2, int)).obs))
+    assert later[:, 1, 7].argmax(1).tolist() == [5, 3], "and yet they go on differently"
+
+
 def test_the_scripted_player_keeps_the_ball_in_play():
     envs = make("MinAtar/Breakout", 8, seed=4)
     obs, rng = envs.reset(), np.random.default_rng(0)
