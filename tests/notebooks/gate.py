@@ -113,8 +113,8 @@ def broken_form(path: Path) -> list[str]:
         exercises = len(re.findall(r"^@exercise\(", text, re.MULTILINE))
         if exercises < 4:
             complaints.append(f"{exercises} exercises, fewer than 4")
-        if not 25 <= len(notebook.cells) <= 45:
-            complaints.append(f"{len(notebook.cells)} cells, not 25 to 45")
+        if not 25 <= len(notebook.cells) <= 50:
+            complaints.append(f"{len(notebook.cells)} cells, not 25 to 50")
     long = [n for n, cell in enumerate(_code_cells(path), 1) if cell.source.count("\n") >= 20]
     if long:
         complaints.append(f"code cells {long} have more than 20 lines")
