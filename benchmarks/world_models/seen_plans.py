@@ -21,7 +21,7 @@ from benchmarks.world_models.same_reward import interval, verdict
 from course_lib.world_models import dynamics, experience, planning
 from course_lib.world_models.experience import Transitions, transitions
 
-ONE, SEEN, MORE = "400 random steps", "and its failed plans", "and as many random steps"
+ONE, SEEN, MORE = "400 random steps", "its failed plans added", "as many random steps added"
 SAME, NEW = "the starts of those plans", "new starts"
 SEEDS = 6
 
@@ -73,7 +73,7 @@ def judge(result: dict) -> list[Goal]:
             seen, less = rows[starts, SEEN], rows[starts, other]
             gap = [b - a for a, b in zip(_gap(seen), _gap(less), strict=True)]
             paid = [a["real"] - b["real"] for a, b in zip(seen, less, strict=True)]
-            what = f"Pendulum, judged at {starts}: {SEEN} against {other}"
+            what = f"Pendulum, judged at {starts}: {SEEN}, against {other}"
             goals.append(
                 reported(
                     what,
