@@ -135,7 +135,7 @@ def judge(result: dict) -> list[Goal]:
         reported(
             f"iso-FLOP: best size at {budgets[-1]:.3g} operations, predicted and found",
             f"{predicted:,.0f} and {best:,.0f} weights: {predicted / best:.2f} times; by the "
-            f"parabola there the predicted size costs {lost:.3f} bits",
+            f"parabola there the predicted size costs {lost:.4f} bits",
         )
     )
     return goals

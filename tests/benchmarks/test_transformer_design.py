@@ -93,7 +93,7 @@ def test_the_judge_of_exact_curves_predicts_the_held_out_budget():
     goals = {g.what: g.measured for g in isoflop.judge({"seeds": [0, 1, 2], "runs": runs})}
     law = next(v for k, v in goals.items() if "exponent" in k)
     held_out = next(v for k, v in goals.items() if "predicted" in k)
-    assert law.startswith("0.50;") and "1.00 times" in held_out and "0.000 bits" in held_out
+    assert law.startswith("0.50;") and "1.00 times" in held_out and "0.0000 bits" in held_out
 
 
 def test_counts_for_a_test_text_give_the_bits_of_all_counts():
