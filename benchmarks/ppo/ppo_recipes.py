@@ -1,7 +1,7 @@
 """PPO and Stable-Baselines3's PPO on CartPole, each with both recipes: is it recipe or code?
 
 `ppo_vs_peers` compares two recipes *and* two programs. Here each program trains with each recipe,
-ours (`ppo.CARTPOLE`) and the one that the RL Zoo tuned for the library, on ten seeds, in turns in
+ours (`ppo.CARTPOLE`) and the one that the RL Zoo tuned for the library, on five seeds, in turns in
 one process with one thread. The referee is the same: 20 greedy episodes every 2000 steps, and a run
 stops when their mean first reaches 475. The time of the checks is not counted; what is compared is
 the processor's time, by steps and by step.
@@ -111,8 +111,8 @@ def stop(steps: int, policy: ppo_peers.Policy) -> None:
 
 
 def measure(quick: bool) -> dict[str, Any]:
-    """Every program with every recipe, ten seeds (quick: 1)."""
-    seeds = fresh_seeds(1 if quick else 10)
+    """Every program with every recipe, five seeds (quick: 1)."""
+    seeds = fresh_seeds(1 if quick else 5)
     pairs = list(itertools.product(CODES, (OURS, ZOO)))
     for code, recipe in pairs:  # a first call pays for imports and caches; it is not counted
         with contextlib.suppress(Solved):
