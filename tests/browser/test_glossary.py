@@ -18,7 +18,7 @@ def test_links_open_the_glossary_as_a_page_and_lead_back_to_a_heading(page, serv
     entry = glossary.get_by_role("heading", name="TD error", exact=True)
     assert _in_view(entry)
 
-    link = glossary.locator("a[href*='03_actor_critic.ipynb#Intuition']").first
+    link = glossary.locator("a[href*='03_actor_critic.ipynb'][href*='#Intuition']").first
     link.scroll_into_view_if_needed()
     link.click()
     heading = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)").get_by_role(
