@@ -20,7 +20,7 @@ while held < int(sys.argv[1]):
 
 def run(bytes_held: int) -> int:
     command = [sys.executable, "-I", "-c", HIDDEN, str(bytes_held)]
-    with cgroup.limited(command, f"course_test_{os.getpid()}", LIMIT) as limited:
+    with cgroup.limited(command, f"course_test_{os.getpid()}", LIMIT) as (limited, _):
         return subprocess.run(limited, check=False, capture_output=True).returncode
 
 
@@ -81,7 +81,7 @@ def test_nothing_stands_before_the_command_without_groups_and_systemd(tmp_path, 
     monkeypatch.setenv("PATH", str(tmp_path))
     cgroup._scope.cache_clear()
     try:
-        with cgroup.limited(["true"], "name", LIMIT) as command:
-            assert command == ["true"]
+        with cgroup.limited(["true"], "name", LIMIT) as (command, inside):
+            assert command == ["true"] and not inside()
     finally:
         cgroup._scope.cache_clear()
