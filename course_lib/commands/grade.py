@@ -15,7 +15,7 @@ from pathlib import Path
 from course_lib.commands.bootstrap import SetupError, complain, complaint
 from course_lib.commands.refresh import parse as notebooks_named
 
-UNCONFINED = "Submissions would run with your own rights. {} People whom you trust are graded with --trusted."
+UNCONFINED = "Submissions would have all your rights. {} Grade people you trust with --trusted."
 UNCOUNTED = (
     "Nothing here counts the memory of a submission's processes together, so it is looked at ten "
     "times a second; see course_lib/classroom/grade/README.md, What a submission can do."

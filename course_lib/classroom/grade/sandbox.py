@@ -48,7 +48,7 @@ class Limits:
 
     start: float = 120.0  # until it has imported everything; on a busy machine that takes a while
     exercise: float = 45.0  # computing for all cases of one exercise; each check has 5 s of its own
-    patience: float = 90.0  # of the clock for the same, as the machine may be busy with others
+    patience: float = 60.0  # of the clock for the same, as the machine may be busy with others
 
 
 @dataclass(frozen=True)

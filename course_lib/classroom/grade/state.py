@@ -148,7 +148,7 @@ def keep_lessons(students: Sequence[Student], chosen: set[str]) -> None:
 def _grade_one(
     submission: Submission, folder: Path, secret: int, slot: int, confined: bool, alone: bool
 ) -> bool:
-    """Grade into a file of its own; False if it may be the machine's doing and was not ``alone``."""
+    """Grade into a file of its own; False if it may be the machine's doing, unless ``alone``."""
     file, sure = _file(submission, folder), True
     record = {"student": submission.student, "path": submission.path, "grades": [], "problem": ""}
     try:
