@@ -218,6 +218,16 @@ def test_what_cannot_be_written_is_one_sentence(monkeypatch, tmp_path, capsys):
     assert "Nothing here counts the memory" in said
 
 
+@pytest.mark.parametrize(("free", "jobs"), [(1, 1), (2.5, 2), (100, 8)])
+def test_no_more_at_once_than_processors_and_memory_allow(monkeypatch, free, jobs):
+    import psutil
+
+    memory = types.SimpleNamespace(available=int(free * sandbox.MEMORY))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert command.usual_jobs() == jobs
+
+
 def test_a_polite_end_is_as_ctrl_c(capsys):
     before = signal.getsignal(signal.SIGTERM)
 

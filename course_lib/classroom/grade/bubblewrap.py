@@ -21,7 +21,7 @@ def refusal() -> str:
         return "Only Linux can confine them."
     if not (bwrap := shutil.which("bwrap")):
         return "The program bwrap is missing: install the package bubblewrap."
-    trial = [bwrap, "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "/bin/true"]
+    trial = [bwrap, "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "/bin/sh", "-c", ":"]
     run = subprocess.run(trial, capture_output=True, check=False, text=True)
     if not run.returncode:
         return ""
