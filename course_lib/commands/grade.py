@@ -7,6 +7,7 @@ it stopped. A submission is graded again only if its file, the seeds or the exer
 import argparse
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,10 +15,22 @@ from pathlib import Path
 from course_lib.commands.bootstrap import SetupError, complain, complaint
 from course_lib.commands.refresh import parse as notebooks_named
 
-UNCONFINED = (
-    "Submissions would run with your own rights: the program `bwrap` (package `bubblewrap`) is "
-    "missing or not allowed here. Install it, or grade people whom you trust with --trusted."
+UNCONFINED = "Submissions would have all your rights. {} Grade people you trust with --trusted."
+UNCOUNTED = (
+    "Nothing here counts the memory of a submission's processes together, so it is looked at ten "
+    "times a second; see course_lib/classroom/grade/README.md, What a submission can do."
 )
+
+
+def usual_jobs() -> int:
+    """As many as there are processors for this process, and memory for what each may use."""
+    import psutil
+
+    from course_lib.classroom.grade.sandbox import MEMORY
+
+    here = getattr(os, "sched_getaffinity", None)  # a container may have been given fewer
+    cores = len(here(0)) if here else os.cpu_count() or 1
+    return max(1, min(cores, psutil.virtual_memory().available // MEMORY))
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -30,7 +43,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         "--lesson", action="append", help="02 or 02_dqn: only this one counts (may be repeated)"
     )
     parser.add_argument("--seed", type=int, help="of the hidden cases (drawn once, then kept)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="at once")
+    parser.add_argument("--jobs", type=int, help="at once (as many as the machine has room for)")
     parser.add_argument("--trusted", action="store_true", help="go on without confinement")
     table = parser.add_argument_group("fill in a learning system's own table")
     table.add_argument("--roster", type=Path, metavar="CSV", help="as Moodle or Canvas exports it")
@@ -61,11 +74,11 @@ def main(argv: Sequence[str]) -> int:
     """Grade everything; 2 if it could not start, 130 if it was stopped."""
     options = parse(argv)
     import course_lib.lessons  # noqa: F401, it hands the classroom its exercises
-    from course_lib.classroom.grade import reports, sandbox, state, submissions
+    from course_lib.classroom.grade import bubblewrap, sandbox, state, submissions
 
-    confined = sandbox.available()
-    if not confined and not options.trusted:
-        return complain(UNCONFINED)
+    refused = bubblewrap.refusal()
+    if refused and not options.trusted:
+        return complain(UNCONFINED.format(refused))
     try:
         found = submissions.find(options.submissions)
     except FileNotFoundError as error:
@@ -74,13 +87,31 @@ def main(argv: Sequence[str]) -> int:
         return complain(f"There is no notebook in {options.submissions}.")
     for sentence in submissions.doubtful(found):
         print(sentence, file=sys.stderr)
-    if problem := sandbox.fault(confined=confined):
+    if problem := sandbox.fault(confined=not refused):
         return complain(problem)
+    if not sandbox.counted():
+        print(UNCOUNTED, file=sys.stderr)
+    try:
+        with state.held(options.out / "state"):
+            return _grade(options, found, confined=not refused)
+    except BlockingIOError:
+        return complain(f"Another run grades into {options.out} now: wait for its end.")
+    except state.SeedLost as error:
+        return complain(str(error))
+    except OSError as error:  # a full disk, a folder where a table should be
+        return complain(f"{error.filename or options.out} cannot be written: {error.strerror}.")
+
+
+def _grade(options: argparse.Namespace, found: list, *, confined: bool) -> int:
+    """Grade into the folder that this run holds."""
+    from course_lib.classroom.grade import reports, state
+
     folder = options.out / "state"
-    folder.mkdir(parents=True, exist_ok=True)
     secret = state.seed(folder, options.seed)
-    grading = state.grade_all(found, folder, secret, options.jobs, confined=confined)
-    stopped = _interrupted(grading, len(found))
+    jobs = options.jobs or usual_jobs()
+    stopped = _interrupted(
+        state.grade_all(found, folder, secret, jobs, confined=confined), len(found)
+    )
     students = state.students(found, folder)
     state.keep_lessons(students, options.lesson)
     reports.write(students, options.out)
@@ -96,6 +127,10 @@ def _interrupted(grading: Iterator[None], total: int) -> bool:
     """Grade to the end behind a progress bar; True if the user stopped it."""
     from tqdm import tqdm
 
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)  # as Ctrl-C, so that nothing stays behind
     with contextlib.closing(grading):
         try:
             for _ in tqdm(grading, total=total, unit="submission", desc="grading"):
@@ -103,6 +138,8 @@ def _interrupted(grading: Iterator[None], total: int) -> bool:
         except KeyboardInterrupt:
             print("Stopped. The same command goes on from here.", file=sys.stderr)
             return True
+        finally:
+            signal.signal(signal.SIGTERM, before)
     return False
 
 

@@ -20,7 +20,7 @@ while held < int(sys.argv[1]):
 
 def run(bytes_held: int) -> int:
     command = [sys.executable, "-I", "-c", HIDDEN, str(bytes_held)]
-    with cgroup.limited(command, f"course_test_{os.getpid()}", LIMIT) as limited:
+    with cgroup.limited(command, f"course_test_{os.getpid()}", LIMIT) as (limited, _):
         return subprocess.run(limited, check=False, capture_output=True).returncode
 
 
@@ -57,9 +57,13 @@ def test_systemd_is_asked_only_where_its_limit_is_seen_to_count(
     table = tmp_path / "cgroup"
     table.write_text("1:name=systemd:/\n0::/user.slice/run-1.scope\n")
     systemd_run = tmp_path / "systemd-run"
-    systemd_run.write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n')
+    systemd_run.write_text(
+        '#!/bin/sh\n[ "$DBUS_SESSION_BUS_ADDRESS" = unix:x ] || exit 1\n'
+        'while [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n'
+    )
     systemd_run.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", "unix:x")  # the real run is told it, too
     monkeypatch.setattr(cgroup, "TABLE", table)
     monkeypatch.setattr(cgroup, "MOUNT", tmp_path / "fs")
     cgroup._scope.cache_clear()
@@ -73,7 +77,8 @@ def test_systemd_is_asked_only_where_its_limit_is_seen_to_count(
         told = subprocess.run(
             [*scope, "env"], capture_output=True, text=True, env={"PATH": os.environ["PATH"]}
         )
-        assert "XDG_RUNTIME_DIR" not in told.stdout
+        assert "PATH" in told.stdout
+        assert "XDG_RUNTIME_DIR" not in told.stdout and "DBUS" not in told.stdout
 
 
 def test_nothing_stands_before_the_command_without_groups_and_systemd(tmp_path, monkeypatch):
@@ -81,7 +86,17 @@ def test_nothing_stands_before_the_command_without_groups_and_systemd(tmp_path, 
     monkeypatch.setenv("PATH", str(tmp_path))
     cgroup._scope.cache_clear()
     try:
-        with cgroup.limited(["true"], "name", LIMIT) as command:
-            assert command == ["true"]
+        with cgroup.limited(["true"], "name", LIMIT) as (command, inside):
+            assert command == ["true"] and not inside()
     finally:
         cgroup._scope.cache_clear()
+
+
+def test_a_folder_that_is_no_group_is_left_as_it_is(tmp_path, monkeypatch):
+    """On a machine with both versions, "0::/" does not lie at the top."""
+    (tmp_path / "fs").mkdir()
+    (tmp_path / "cgroup").write_text("0::/\n")
+    monkeypatch.setattr(cgroup, "TABLE", tmp_path / "cgroup")
+    monkeypatch.setattr(cgroup, "MOUNT", tmp_path / "fs")
+    assert cgroup.make("name", LIMIT) is None
+    assert not list((tmp_path / "fs").iterdir())

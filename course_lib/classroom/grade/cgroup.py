@@ -14,7 +14,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 TABLE = Path("/proc/self/cgroup")
@@ -24,19 +24,24 @@ SWAP = ("memory.memsw.limit_in_bytes", "memory.swap.max")
 
 
 @contextlib.contextmanager
-def limited(command: list[str], name: str, memory: int) -> Iterator[list[str]]:
+def limited(
+    command: list[str], name: str, memory: int
+) -> Iterator[tuple[list[str], Callable[[], bool]]]:
     """The command, begun inside a group that may use ``memory`` bytes; as it is where none can be.
 
-    What the command starts belongs to the group, too. The group is removed at the end.
+    What the command starts belongs to the group, too. The group is removed at the end. Beside the
+    command comes a function that says whether it is in a group now.
     """
     group = make(name, memory)
     if group is None:
-        yield [*_scope(memory), *command]
+        scope = _scope(memory)
+        yield [*scope, *command], lambda: bool(scope)
         return
     # Where the kernel lets nobody in, the command runs outside.
     enter = 'echo $$ > "$0"; exec "$@"'
+    inside = group / "cgroup.procs"
     try:
-        yield ["/bin/sh", "-c", enter, str(group / "cgroup.procs"), *command]
+        yield ["/bin/sh", "-c", enter, str(inside), *command], lambda: bool(inside.read_text())
     finally:
         _remove(group)
 
@@ -48,6 +53,8 @@ def make(name: str, memory: int) -> Path | None:
         if controllers not in ("", "memory"):
             continue
         own = MOUNT / controllers / path.lstrip("/")
+        if not (own / "cgroup.procs").exists():  # a plain folder: version 2 lies elsewhere
+            continue
         with contextlib.suppress(OSError):
             (own / name).mkdir(exist_ok=True)
         with contextlib.suppress(OSError):  # version 2 counts where the parent says so
@@ -65,19 +72,25 @@ def make(name: str, memory: int) -> Path | None:
 @functools.cache
 def _scope(memory: int) -> tuple[str, ...]:
     """What has to stand before a command so that systemd limits it; nothing where it does not."""
-    if not shutil.which("systemd-run"):
+    if not (systemd_run := shutil.which("systemd-run")):
         return ()
-    runtime = f"XDG_RUNTIME_DIR={os.environ.get('XDG_RUNTIME_DIR', f'/run/user/{os.geteuid()}')}"
+    # Where systemd is found, for the command's own environment is empty; nothing of it goes inside.
+    bus = {"XDG_RUNTIME_DIR": f"/run/user/{os.geteuid()}", "DBUS_SESSION_BUS_ADDRESS": ""}
+    bus = {name: os.environ.get(name, usual) for name, usual in bus.items()}
     scope = (
-        *("env", runtime, "systemd-run", "--scope", "--quiet", "--collect"),
-        *(("--user",) if os.geteuid() else ()),
+        *("env", *(f"{name}={value}" for name, value in bus.items() if value)),
+        *(systemd_run, "--scope", "--quiet", "--collect", *(("--user",) if os.geteuid() else ())),
         *("-p", f"MemoryMax={memory}", "-p", "MemorySwapMax=0", "--"),
-        *("env", "-u", "XDG_RUNTIME_DIR", "-u", "INVOCATION_ID"),  # nothing of ours goes inside
+        *("env", *(word for name in (*bus, "INVOCATION_ID") for word in ("-u", name))),
     )
     tell = f'cat "{MOUNT}$(sed -n s/^0:://p {TABLE})/memory.max"'
     with contextlib.suppress(OSError, subprocess.SubprocessError, ValueError):
         trial = subprocess.run(
-            [*scope, "sh", "-c", tell], capture_output=True, timeout=10, check=True
+            [*scope, "sh", "-c", tell],
+            capture_output=True,
+            timeout=10,
+            check=True,
+            env={"PATH": "/usr/bin:/bin"},  # as the real run, which has nobody's environment
         )
         if int(trial.stdout) <= memory:  # whole pages of it
             return scope

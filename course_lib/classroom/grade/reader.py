@@ -6,6 +6,7 @@ Nothing of the submission runs in it. `notebook` does the reading.
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import asdict
@@ -13,7 +14,12 @@ from dataclasses import asdict
 from course_lib.classroom.grade.notebook import Found, UnreadableNotebook, read
 
 MEMORY = 1_500_000_000  # bytes
-SECONDS = 60
+SECONDS = 60  # of computing, which a busy machine does not make longer
+PATIENCE = 600  # seconds of the clock
+# How a process ends that a text asked too much of. Every other signal comes from elsewhere: Ctrl-C,
+# a kernel that is short of memory, an administrator.
+OWN_FAULT = (-signal.SIGSEGV, -signal.SIGABRT, -getattr(signal, "SIGBUS", signal.SIGSEGV))
+OUT_OF_TIME = -getattr(signal, "SIGXCPU", 0)
 
 
 class NotStarted(Exception):
@@ -25,15 +31,22 @@ def read_apart(data: bytes) -> dict[str, Found]:
     command = [sys.executable, "-I", "-m", "course_lib.classroom.grade.reader"]
     try:
         run = subprocess.run(
-            command, input=data, capture_output=True, timeout=SECONDS, check=True, cwd="/"
+            command,
+            input=data,
+            capture_output=True,
+            timeout=PATIENCE,
+            cwd="/",
+            start_new_session=True,  # the terminal's Ctrl-C is for the grader alone
         )
     except subprocess.TimeoutExpired as error:
-        raise UnreadableNotebook(f"Reading it took longer than {SECONDS} s.") from error
-    except subprocess.CalledProcessError as error:
-        if error.returncode < 0:  # ended by a signal: a parser's stack, too, has an end
-            raise UnreadableNotebook("Reading it took too much memory.") from error
-        said = error.stderr.decode(errors="replace").strip()[-300:]
-        raise NotStarted(f"{sys.executable} cannot read notebooks: {said}") from error
+        raise NotStarted(f"Reading did not end within {PATIENCE} s.") from error
+    if run.returncode in OWN_FAULT:  # a parser's stack, too, has an end
+        raise UnreadableNotebook("Reading it took too much memory.")
+    if run.returncode and run.returncode == OUT_OF_TIME:
+        raise UnreadableNotebook(f"Reading it took longer than {SECONDS} s.")
+    if run.returncode:
+        said = run.stderr.decode(errors="replace").strip()[-300:] or f"code {run.returncode}"
+        raise NotStarted(f"{sys.executable} cannot read notebooks: {said}")
     told = json.loads(run.stdout)
     if isinstance(told, str):
         raise UnreadableNotebook(told)
@@ -45,6 +58,8 @@ def main() -> None:
     import resource
 
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         told = [asdict(each) for each in read(sys.stdin.buffer.read()).values()]
     except UnreadableNotebook as error:

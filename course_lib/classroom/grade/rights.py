@@ -1,7 +1,8 @@
 """Give up rights for good: little memory, few processes, another user, no doors of the kernel.
 
 The kernel's filter (seccomp) refuses what computing never needs: memory that no process is charged
-for (memfd, shared memory of System V), namespaces of its own, other processes' memory.
+for (memfd, shared memory of System V), namespaces of its own, other processes' memory and limits,
+sockets that no namespace of the network holds back (a virtual machine's AF_VSOCK).
 """
 
 from __future__ import annotations
@@ -29,8 +30,15 @@ ARM64 = {
     **{"process_vm_writev": 271, "pidfd_getfd": 438, "userfaultfd": 282, "bpf": 280},
     **{"perf_event_open": 241, "io_uring_setup": 425, "keyctl": 219, "add_key": 217},
 }
-# machine: its number for the kernel, refused calls, the number of clone
-MACHINES = {"x86_64": (0xC000003E, X86_64, 56), "aarch64": (0xC00000B7, ARM64, 220)}
+# The only first arguments that these calls may have: AF_UNIX, AF_INET, AF_INET6; this process.
+FAMILIES, MYSELF = (1, 2, 10), (0,)
+X86_64_FIRST = {41: FAMILIES, 53: FAMILIES, 302: MYSELF}  # socket, socketpair, prlimit64
+ARM64_FIRST = {198: FAMILIES, 199: FAMILIES, 261: MYSELF}
+# machine: its number for the kernel, refused calls, calls by first argument, the number of clone
+MACHINES = {
+    "x86_64": (0xC000003E, X86_64, X86_64_FIRST, 56),
+    "aarch64": (0xC00000B7, ARM64, ARM64_FIRST, 220),
+}
 CLONE3, OTHER_ABI = 435, 0x40000000
 NAMESPACES = 0x7E020000  # flags of clone that make one of any kind
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
@@ -58,7 +66,9 @@ def _limit(kind: int, most: int) -> None:
     resource.setrlimit(kind, (most, most))
 
 
-def _filter_calls(machine: int, refused: dict[str, int], clone: int) -> None:
+def _filter_calls(
+    machine: int, refused: dict[str, int], by_first: dict[int, tuple[int, ...]], clone: int
+) -> None:
     """Refuse system calls of this process and all that it starts; see seccomp(2)."""
     rules = [(LOAD, 0, 0, 4), (EQUAL, 1, 0, machine), (RETURN, 0, 0, REFUSE | errno.EPERM)]
     rules += [(LOAD, 0, 0, 0)]
@@ -68,6 +78,11 @@ def _filter_calls(machine: int, refused: dict[str, int], clone: int) -> None:
         *((EQUAL, number, errno.EPERM) for number in refused.values()),
     ):
         rules += [(test, 0, 1, number), (RETURN, 0, 0, REFUSE | error)]
+    for call, allowed in by_first.items():
+        count = len(allowed)
+        rules += [(EQUAL, 0, count + 3, call), (LOAD, 0, 0, 16)]
+        rules += [(EQUAL, count - i, 0, value) for i, value in enumerate(allowed)]
+        rules += [(RETURN, 0, 0, REFUSE | errno.EPERM), (RETURN, 0, 0, ALLOW)]
     rules += [(EQUAL, 0, 3, clone), (LOAD, 0, 0, 16), (ANY_BIT, 0, 1, NAMESPACES)]
     rules += [(RETURN, 0, 0, REFUSE | errno.EPERM), (RETURN, 0, 0, ALLOW)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))

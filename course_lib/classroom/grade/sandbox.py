@@ -15,25 +15,26 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import selectors
-import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from course_lib.classroom.exercise import where_lessons_are
-from course_lib.classroom.grade import cgroup
+from course_lib.classroom.grade import bubblewrap, cgroup, worker
+from course_lib.classroom.grade.bubblewrap import ROOT
 from course_lib.classroom.grade.notebook import UnreadableNotebook
 from course_lib.classroom.grade.reader import NotStarted, read_apart
 
-ROOT = Path(__file__).resolve().parents[3]
 MEMORY = 2_500_000_000  # bytes of all processes of one submission together
-SCRATCH = 64_000_000  # bytes of files
-NOBODY = 61_000  # user numbers from here on, one for each slot, so that slots share no limit
+NOBODY = 61_000  # user numbers from here on, one for each submission, so that they share no limit
 PROCESSES = 48
 
 
@@ -46,7 +47,8 @@ class Limits:
     """Seconds that a process may take."""
 
     start: float = 120.0  # until it has imported everything; on a busy machine that takes a while
-    exercise: float = 45.0  # for all cases of one exercise; each check has 5 s of its own
+    exercise: float = 45.0  # computing for all cases of one exercise; each check has 5 s of its own
+    patience: float = 60.0  # of the clock for the same, as the machine may be busy with others
 
 
 @dataclass(frozen=True)
@@ -59,47 +61,86 @@ class Sent:
 
 def available() -> bool:
     """Whether bubblewrap is here and allowed to make namespaces."""
-    if sys.platform != "linux" or not shutil.which("bwrap"):
-        return False
-    trial = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "--proc", "/proc", "true"]
-    return subprocess.run(trial, capture_output=True, check=False).returncode == 0
+    return not bubblewrap.refusal()
 
 
 def fault(*, confined: bool) -> str | None:
     """Why no submission could be run here, as a sentence: a trial, before grading begins."""
-    try:
-        for _ in answers([], 0, confined=confined):
-            pass
-        read_apart(b'{"cells": []}')
-        return None
-    except (Ended, NotStarted, UnreadableNotebook, OSError) as ended:
-        return f"The grader's own process does not work on this machine. {ended}"
+    with tempfile.TemporaryFile() as errors:
+        try:
+            for _ in answers([], 0, confined=confined, errors=errors.fileno()):
+                pass
+            read_apart(b'{"cells": []}')
+            return None
+        except (Ended, NotStarted, UnreadableNotebook, OSError) as ended:
+            errors.seek(0)
+            said = errors.read()[-300:].decode(errors="replace").strip()
+            sentence = f"The grader's own process does not work on this machine. {ended}"
+            return f"{sentence} It said: {said}" if said else sentence
+
+
+def counted() -> bool:
+    """Whether the kernel counts the memory of a submission's processes together."""
+    with cgroup.limited(["cat"], f"course_grade_{os.getpid()}_trial", MEMORY) as (command, inside):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen(command, env=_environment(), bufsize=0, **pipes) as trial:
+            trial.stdin.write(b"x")
+            trial.stdout.read(1)  # it runs
+            return inside()
+
+
+@contextlib.contextmanager
+def _user() -> Iterator[int]:
+    """The number of a user who runs nothing else now, whichever `grade` asks: a lock says so."""
+    number = NOBODY
+    with socket.socket(socket.AF_UNIX) as lock:  # with a name of the kernel's, so no file is left
+        while True:
+            try:
+                lock.bind(f"\0course_grade_{number}")
+                break
+            except OSError:
+                number += 1
+        yield number
 
 
 def answers(
-    tasks: Sequence[dict], slot: int, *, confined: bool = True, limits: Limits | None = None
+    tasks: Sequence[dict],
+    slot: int,
+    *,
+    confined: bool = True,
+    limits: Limits | None = None,
+    errors: int = subprocess.DEVNULL,
 ) -> Iterator[Sent]:
     """Run tasks for `worker` and yield what came back for each; raises `Ended`."""
     limits = limits or Limits()
+    with _user() if os.geteuid() == 0 and confined else contextlib.nullcontext() as uid:
+        yield from _answers(tasks, slot, uid, confined, limits, errors)
+
+
+def _answers(
+    tasks: Sequence[dict], slot: int, uid: int | None, confined: bool, limits: Limits, errors: int
+) -> Iterator[Sent]:
+    """The same as user ``uid`` (None: as who we are)."""
     read_end, write_end = os.pipe()
-    as_root = os.geteuid() == 0 and confined
     job = {
         "tasks": list(tasks),
         "lessons": where_lessons_are(),
         "pipe": write_end,
-        "uid": NOBODY + slot if as_root else None,
-        "processes": PROCESSES if as_root else PROCESSES + _own_processes(),
+        "uid": uid,
+        "processes": PROCESSES + (_own_processes() if uid is None else 0),
         "seconds": limits.exercise,
+        "patience": limits.patience,
         "confined": confined,
     }
     command = [sys.executable, "-I", "-m", "course_lib.classroom.grade.worker"]
-    command = [*(_bubblewrap() if confined else []), *command]
-    with cgroup.limited(command, f"course_grade_{os.getpid()}_{slot}", MEMORY) as command:
+    command = [*(bubblewrap.command() if confined else []), *command]
+    name = f"course_grade_{os.getpid()}_{slot}"
+    with cgroup.limited(command, name, MEMORY) as (command, inside):
         child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            stderr=errors,
             pass_fds=(write_end,),
             env=_environment(),
             cwd="/" if confined else None,
@@ -110,7 +151,7 @@ def answers(
             with contextlib.suppress(BrokenPipeError):
                 child.stdin.write(json.dumps(job).encode())
                 child.stdin.close()
-            yield from _sent(_lines(read_end, child, limits))
+            yield from _sent(_lines(read_end, child, limits, inside))
         finally:
             os.close(read_end)
             _end(child)
@@ -135,28 +176,30 @@ def _sent(lines: Iterator[bytes]) -> Iterator[Sent]:
             collected = []
 
 
-def _lines(read_end: int, child: subprocess.Popen, limits: Limits) -> Iterator[bytes]:
-    """Lines from the pipe until "done"."""
+def _lines(
+    read_end: int, child: subprocess.Popen, limits: Limits, inside: Callable[[], bool]
+) -> Iterator[bytes]:
+    """Lines from the pipe until "done"; ``inside``: whether the kernel counts the memory."""
     rest, allowed, end = b"", limits.start, NotStarted
     deadline = time.monotonic() + allowed
     with selectors.DefaultSelector() as selector:
         selector.register(read_end, selectors.EVENT_READ)
         while True:
-            if _memory(child.pid) > MEMORY:
+            if not inside() and _memory(child.pid) > MEMORY:
                 raise end(f"It took more than {MEMORY / 1e9:.1f} GB of memory and was stopped.")
             if not selector.select(timeout=0.1):  # what is there is read, however late it is
                 if time.monotonic() > deadline:
-                    raise end(f"It did not answer within {allowed:g} s and was stopped.")
+                    raise end(worker.LATE.format(allowed))
                 continue
             chunk = os.read(read_end, 1 << 20)
             if not chunk:
-                raise end("Its process ended by itself: it left, or took too much memory.")
+                raise end(worker.KILLED)
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 if line == b"done":
                     return
                 if line.startswith((b"ready", b"end")):
-                    end, allowed = Ended, limits.exercise + 15  # the worker stops it before
+                    end, allowed = Ended, limits.patience + 15  # the worker stops it before
                     deadline = time.monotonic() + allowed
                 yield line
 
@@ -177,15 +220,17 @@ def _end(child: subprocess.Popen) -> None:
 
 
 def _memory(pid: int) -> int:
-    """Resident bytes of a process and all its descendants."""
+    """Resident bytes of a process and all its descendants, with the tables of their pages."""
     import psutil
 
     total = 0
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         for each in [process, *process.children(recursive=True)]:
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.NoSuchProcess, OSError):
                 total += each.memory_info().rss
+                status = Path(f"/proc/{each.pid}/status").read_text()
+                total += 1024 * sum(map(int, re.findall(r"^VmPTE:\s+(\d+)", status, re.MULTILINE)))
     return total
 
 
@@ -211,35 +256,3 @@ def _environment() -> dict[str, str]:
         "MKL_NUM_THREADS": "1",
         "MPLBACKEND": "Agg",
     }
-
-
-def _bubblewrap() -> list[str]:
-    """The command that confines what comes after it."""
-    shown = [
-        Path(part)
-        for part in ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
-        if Path(part).exists()
-    ]
-    # Python and its packages, wherever they are; of the kit only the library.
-    python = {Path(sys.prefix), Path(sys.base_prefix), ROOT / "course_lib", ROOT / "pyproject.toml"}
-    shown += sorted(path.resolve() for path in python)
-    binds = [word for path in shown for word in ("--ro-bind", str(path), str(path))]
-    # Directories that bubblewrap makes by itself could be entered by root alone.
-    parents = {parent for path in shown for parent in path.parents if parent != Path("/")}
-    folders = [w for path in sorted(parents) for w in ("--perms", "0755", "--dir", str(path))]
-    # Root needs no user namespace, and could not become somebody else inside one.
-    spaces = ("ipc", "pid", "net", "uts", "cgroup-try", *(("user",) if os.geteuid() else ()))
-    # The worker starts each exercise as a nobody, and has to be able to end it.
-    rights = ("CAP_SETUID", "CAP_SETGID", "CAP_KILL")
-    become = [word for right in rights for word in ("--cap-add", right)]
-    return [
-        *("bwrap", "--die-with-parent", "--new-session"),
-        *(f"--unshare-{space}" for space in spaces),
-        *(() if os.geteuid() else become),
-        *("--proc", "/proc", "--dev", "/dev"),
-        *("--perms", "1777", "--size", str(SCRATCH), "--tmpfs", "/tmp"),
-        *folders,
-        *binds,
-        *("--remount-ro", "/dev", "--remount-ro", "/"),  # both lie in memory that nothing limits
-        *("--chdir", "/tmp", "--"),
-    ]

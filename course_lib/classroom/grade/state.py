@@ -1,24 +1,29 @@
 """What grading has done so far: one file per submission, so that a run which was stopped goes on.
 
-A submission is graded again only if its file, the seeds or the library changed.
+A submission is graded again only if its file, the seeds or the library changed. What the machine
+may have spoilt is not kept: it is graded once more, alone, after all others.
 """
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import functools
 import hashlib
 import json
 import queue
 import secrets
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from course_lib.classroom.grade import worker
+from course_lib.classroom.grade.bubblewrap import ROOT
 from course_lib.classroom.grade.reports import Student
-from course_lib.classroom.grade.sandbox import ROOT
 from course_lib.classroom.grade.submission import (
+    ERROR,
     MISSING,
     SHOWN_SEED,
     UNTOUCHED,
@@ -29,13 +34,37 @@ from course_lib.classroom.grade.submission import (
 from course_lib.classroom.grade.submissions import Submission
 
 
+class SeedLost(Exception):
+    """Nobody knows any more with which cases the grades came about; the message is a sentence."""
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make the folder and keep other runs out of it; raises BlockingIOError if one is in there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        if sys.platform != "win32":
+            import fcntl
+
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise
+            except OSError:
+                pass  # a file system without locks
+        yield
+
+
 def seed(folder: Path, given: int | None) -> int:
     """The seed of the hidden cases: the one given, else the one kept in ``folder``, else drawn."""
     file = folder / "seed"
     if given is None and file.exists():
-        return int(file.read_text(encoding="utf-8"))
+        with contextlib.suppress(ValueError):
+            return int(file.read_text(encoding="utf-8"))
+        if any(folder.glob("*.json")):
+            raise SeedLost(f"{file} holds no number, but there are grades beside it. Say --seed.")
     drawn = secrets.randbelow(2**32) if given is None else given
-    file.write_text(f"{drawn}\n", encoding="utf-8")
+    _write(file, f"{drawn}\n")
     return drawn
 
 
@@ -50,18 +79,25 @@ def grade_all(
     for slot in range(jobs):
         slots.put(slot)
 
-    def work(submission: Submission) -> None:
+    def work(submission: Submission, alone: bool = False) -> bool:
         slot = slots.get()
         try:
-            _grade_one(submission, folder, secret, slot, confined)
+            return _grade_one(submission, folder, secret, slot, confined, alone)
         finally:
             slots.put(slot)
 
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(work, submission) for submission in found]
+        waiting = {pool.submit(work, submission): submission for submission in found}
+        unsure = []
         try:
             for job in concurrent.futures.as_completed(waiting):
-                yield job.result()
+                if job.result():
+                    yield
+                else:
+                    unsure.append(waiting[job])
+            for submission in unsure:
+                pool.submit(work, submission, alone=True).result()
+                yield
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -91,12 +127,14 @@ def students(found: Sequence[Submission], folder: Path) -> list[Student]:
 def keep_lessons(students: Sequence[Student], chosen: set[str]) -> None:
     """Let only the ``chosen`` lessons count; without any, those that a fifth of the class sent.
 
-    What one notebook holds beside its lesson would otherwise lower everybody's share.
+    What one notebook holds beside its lesson would otherwise lower everybody's share: in a class
+    of any size it takes two students, if there are two.
     """
     held = [{name.split(".")[0] for name in student.grades} for student in students]
     count = Counter(lesson for lessons in held for lesson in lessons)
     graded = sum(map(bool, held))
-    chosen = chosen or {lesson for lesson, number in count.items() if 5 * number >= graded}
+    least = max(graded / 5, min(graded, 2))
+    chosen = chosen or {lesson for lesson, number in count.items() if number >= least}
     for student, lessons in zip(students, held, strict=True):
         if other := sorted(lessons - chosen):
             student.grades = {
@@ -110,25 +148,36 @@ def keep_lessons(students: Sequence[Student], chosen: set[str]) -> None:
 
 
 def _grade_one(
-    submission: Submission, folder: Path, secret: int, slot: int, confined: bool
-) -> None:
-    file = _file(submission, folder)
+    submission: Submission, folder: Path, secret: int, slot: int, confined: bool, alone: bool
+) -> bool:
+    """Grade into a file of its own; False if it may be the machine's doing, unless ``alone``."""
+    file, sure = _file(submission, folder), True
     record = {"student": submission.student, "path": submission.path, "grades": [], "problem": ""}
     try:
         data = submission.data()
         record["fingerprint"] = _fingerprint(data, secret)
         if _read(file).get("fingerprint") == record["fingerprint"]:
-            return
+            return True
         seeds = (SHOWN_SEED, *hidden_seeds(secret))
-        record["grades"] = [asdict(g) for g in grade(data, seeds, slot, confined=confined)]
+        grades = grade(data, seeds, slot, confined=confined)
+        record["grades"] = [asdict(each) for each in grades]
+        sure = alone or not any(map(_spoilt, grades))
     except ValueError as error:  # an unreadable notebook, too
         record["problem"] = f"{submission.path}: {error}"
     except Exception as error:  # whatever it is, it costs this one only; the next run tries again
         record["problem"] = f"{submission.path}: It was not graded: {type(error).__name__}: {error}"
         record.pop("fingerprint", None)
-    part = file.with_suffix(".part")
-    part.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    part.replace(file)  # whole or not at all
+        sure = alone
+    if not sure:
+        record.pop("fingerprint", None)
+    _write(file, json.dumps(record, indent=1))
+    return sure
+
+
+def _spoilt(grade: Grade) -> bool:
+    """Whether a machine that is busy or short of memory may have done it."""
+    late = worker.LATE.partition("{")[0]
+    return grade.status == ERROR and grade.note.startswith((worker.KILLED, late))
 
 
 def _file(submission: Submission, folder: Path) -> Path:
@@ -137,15 +186,26 @@ def _file(submission: Submission, folder: Path) -> Path:
 
 
 def _read(file: Path) -> dict:
+    """A record, empty where there is none or where it is not of this version's kind."""
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        for row in record.get("grades", ()):
+            Grade(**row)
+        return record
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def _write(file: Path, text: str) -> None:
+    """The whole file or nothing."""
+    part = file.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)
 
 
 def _fingerprint(data: bytes, secret: int) -> str:
     """Of the submission and of all that judges it."""
-    digest = hashlib.sha256(data + secret.to_bytes(16, "big", signed=True))
+    digest = hashlib.sha256(data + f"\n{secret}".encode())
     digest.update(_library())
     return digest.hexdigest()
 

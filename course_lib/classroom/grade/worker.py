@@ -2,8 +2,9 @@
 
 Started by `sandbox`. The job comes in on standard input. This process runs nothing of a student's:
 it imports the library, starts a child for one exercise after the other, and hands on the lines that
-the child sends, until it has sent them all, has ended, or its time is over. Whatever is left of it
-is killed before the next begins. A child knows the arguments of its cases, and nothing of what is
+the child sends, until it has sent them all, has ended, or its time is over: computing counts, so
+that a neighbour who keeps the machine busy changes no grade. Whatever is left of it is killed
+before the next begins. A child knows the arguments of its cases, and nothing of what is
 expected: no result, no seed.
 """
 
@@ -20,10 +21,15 @@ import pickle
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 
 ANSWERS = 64_000_000  # bytes of one exercise
+LEFT = "Its process ended by itself: it left, or took too much memory."
+# The machine may have done these: it was short of memory, or busy.
+KILLED = "Its process was killed: it took too much memory, or killed itself."
+LATE = "It did not return within {:g} s and was stopped."
 _NOT_DUMPABLE = 4, 0  # prctl(2): no process of the same user may read or change this one
 
 
@@ -62,6 +68,7 @@ def can_give_up(job: dict) -> bool:
     if child == 0:
         with contextlib.suppress(Exception):
             rights.give_up(job["uid"], job["processes"])
+            threading.Thread(target=int).start()  # as the limit of time does
             os._exit(0)
         os._exit(1)
     return os.waitpid(child, 0)[1] == 0
@@ -78,17 +85,21 @@ def run(task: dict, job: dict, report) -> str:
         answer_all(task, job, write_end)
         os._exit(0)
     os.close(write_end)
-    deadline, rest, taken, missing = time.monotonic() + job["seconds"], b"", 0, len(task["cases"])
+    deadline, rest, taken, missing = time.monotonic() + job["patience"], b"", 0, len(task["cases"])
     problem = ""
     while missing and not problem:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([read_end], [], [], left)[0]:
-            problem = f"It did not return within {job['seconds']:g} s and was stopped."
+        ready = select.select([read_end], [], [], 0.5)[0]
+        if time.monotonic() > deadline:
+            problem = LATE.format(job["patience"])
             break
+        if not ready:
+            if computed(child, job["confined"]) > job["seconds"]:
+                problem = f"It computed for more than {job['seconds']:g} s and was stopped."
+            continue
         chunk = os.read(read_end, 1 << 20)
         taken += len(chunk)
         if not chunk:
-            problem = "Its process ended by itself: it left, or took too much memory."
+            problem = LEFT
         elif taken > ANSWERS:
             problem = f"It returned more than {ANSWERS // 1_000_000} MB and was stopped."
         *lines, rest = (rest + chunk).split(b"\n")
@@ -103,8 +114,22 @@ def run(task: dict, job: dict, report) -> str:
             os.kill(-1, signal.SIGKILL)
     with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return problem
+    _, status = os.waitpid(child, 0)
+    killed = problem == LEFT and os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    return KILLED if killed else problem
+
+
+def computed(child: int, confined: bool) -> float:
+    """Seconds that an exercise's processes have computed, with those that they waited for."""
+    import psutil
+
+    # Confined, all are the child's but this one and the first, whatever their parents say.
+    pids = {*psutil.pids()} - {1, os.getpid()} if confined else {child}
+    total = 0.0
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += sum(psutil.Process(pid).cpu_times()[:4])
+    return total
 
 
 def answer_all(task: dict, job: dict, pipe: int) -> None:
