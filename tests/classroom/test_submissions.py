@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from course_lib.classroom.grade import notebook, state, submissions
+from course_lib.classroom.grade import notebook, reports, state, submissions
 from course_lib.classroom.grade.submission import PASSED, UNTOUCHED, WRONG, Grade
 from course_lib.commands import grade as command
 from tests.classroom import hostile
@@ -367,3 +367,23 @@ def test_500_mutated_notebooks_and_names_leave_the_others_as_they_are(table, tmp
     assert rows["a good one"]["problems"] == rows["a stub"]["problems"] == ""
     filled = (tmp_path / "out" / "filled_roster.csv").read_text("utf-8")
     assert filled.startswith("Name;Points\na good one;") and "one;\n" not in filled
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (["a", "a", "a", "a", "ab"], "a"),  # one exercise of another lesson among five students
+        (["a", "ab", "ab"], "ab"),
+        (["a", "b"], "ab"),  # nothing that two have sent
+        (["ab"], "ab"),
+    ],
+)
+def test_a_lesson_of_one_student_alone_counts_for_nobody(sent, kept):
+    students = [
+        reports.Student(
+            str(number), {f"{lesson}.x": Grade(f"{lesson}.x", PASSED) for lesson in lessons}
+        )
+        for number, lessons in enumerate(sent)
+    ]
+    state.keep_lessons(students, set())
+    assert {name[0] for student in students for name in student.grades} == set(kept)

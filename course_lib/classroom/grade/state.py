@@ -134,7 +134,8 @@ def keep_lessons(students: Sequence[Student], chosen: set[str]) -> None:
     count = Counter(lesson for lessons in held for lesson in lessons)
     graded = sum(map(bool, held))
     least = max(graded / 5, min(graded, 2))
-    chosen = chosen or {lesson for lesson, number in count.items() if number >= least}
+    usual = {lesson for lesson, number in count.items() if number >= least}
+    chosen = chosen or usual or set(count)
     for student, lessons in zip(students, held, strict=True):
         if other := sorted(lessons - chosen):
             student.grades = {
