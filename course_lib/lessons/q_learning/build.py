@@ -23,7 +23,7 @@ def _learn_from_steps(
 
     `rng` draws the actions; the world's own chance is seeded by whoever made it. The n-th update of
     a pair (state, action), counted from 0, moves it by alpha / (1 + alpha_decay * n) of the way to
-    the target.
+    the target. Who wins among equally good actions is left open.
     """
     q = np.zeros((env.observation_space.n, env.action_space.n))
     visits = np.zeros_like(q)
@@ -54,7 +54,7 @@ def _probes(rng: np.random.Generator) -> list[Case]:
     leads_back = TableWorld([[(1.0, 0, pays, True)]])
     loop = TableWorld([[(1.0, 1, 0.0, False)]], [[(1.0, 0, pays, False)]])
     two_steps = TableWorld([[(1.0, 1, 0.0, False)]], [[(1.0, 2, pays, True)]], [over])
-    clock = TableWorld([[(1.0, 0, 1.0, False)]], clock=5)
+    clock = TableWorld([[(1.0, 1, 0.0, False)]], [[(1.0, 1, 1.0, False)]], clock=5)
     two_ways = TableWorld([[(1.0, 1, pays, True)], [(1.0, 1, 2 * pays, True)]], [over, over])
     to_the_edge = [(1.0, 1, 0.0, False)]
     edge = TableWorld([to_the_edge] * 2, [[(1.0, 1, pays, True)], [(1.0, 1, costs, True)]])
@@ -69,10 +69,10 @@ def _probes(rng: np.random.Generator) -> list[Case]:
         ("round and round", "never looks ahead", loop, 3, {}, [[pays], [pays]]),
         ("two episodes", "goes on after an end", two_steps, 3, {}, [[pays], [pays], [0]]),
         ("the same step twice", "adds up targets", one_way, 2, half, [[0.75 * pays], [0]]),
-        ("a pair twice", "never lowers alpha", one_way, 2, slower, [[0.625 * pays], [0]]),
+        ("a pair three times", "never lowers alpha", one_way, 3, slower, [[0.6875 * pays], [0]]),
         (
             *("two pairs, once each", "counts all steps together", corridor, 2),
-            *(slower | {"gamma": 0.0}, [[0.5], [pays / 2], [0]]),
+            *(slower, [[0.5], [pays / 2], [0]]),
         ),
         (
             *("a reward that is later counts less", "forgets the discount", corridor, 20),
@@ -82,9 +82,13 @@ def _probes(rng: np.random.Generator) -> list[Case]:
             *("an end that leads to a state of value", "bootstraps through termination"),
             *(leads_back, 20, {"gamma": 0.5}, [[pays]]),
         ),
-        ("a clock", "takes the clock for an end", clock, 60, {"gamma": 0.5}, [[2]]),
+        ("a clock", "takes the clock for an end", clock, 60, {"gamma": 0.5}, [[1], [2]]),
+        (
+            *("two actions, each by its own count", "counts visits of the state", two_ways, 200),
+            *({"alpha_decay": 1.0}, [[pays, 2 * pays], [0, 0]]),
+        ),
         ("two ways that pay", "never explores", two_ways, 200, {}, [[pays, 2 * pays], [0, 0]]),
-        ("an edge", "learns about what it does", edge, 300, {}, [[pays, pays], [pays, costs]]),
+        ("an edge", "learns about what it does", edge, 300, half, [[pays, pays], [pays, costs]]),
         ("a bad action", "explores too often", bad, 3_000, rarely, [[-tried, 1], [0, 0]]),
     ]
     cases = []
@@ -111,8 +115,9 @@ learn_from_steps = Exercise(
         moves an entry half of the way to its target. Yours goes another part of the way.
 
     never looks ahead: `reward + gamma * future` becomes `reward`. From the first state a step that
-        pays nothing leads to a second, which pays. Gamma is 1, so the first is worth as much. Your
-        target lacks what the next state is worth.
+        pays nothing leads to a second, which pays. Gamma is 1, so the first is worth as much.
+        Either your target lacks what the next state is worth, or your loop does not move on:
+        `state` has to become `next_state`.
 
     goes on after an end: `truncated: state, _ = env.reset()` becomes `truncated: env.reset()`. The
         first episode is learned, the second is not. When an episode has ended, `reset()` returns
@@ -122,15 +127,16 @@ learn_from_steps = Exercise(
         `(reward + gamma * future)`. The same step twice: the second time the entry knows half of
         the target already. Move by a part of the TD error, target - value, not of the target.
 
-    never lowers alpha: `(1 + alpha_decay * visits[state, action])` becomes `1`. The second update
-        of a pair is smaller than the first: `alpha / (1 + alpha_decay * n)`, and n counts from 0.
+    never lowers alpha: `(1 + alpha_decay * visits[state, action])` becomes `1`. With alpha 0.5 and
+        a decay of 1 the updates of a pair move by 1/2, then 1/4, then 1/6 of the way:
+        `alpha / (1 + alpha_decay * n)`, and n counts from 0.
 
     counts all steps together: `visits[state, action])` becomes `visits.sum())`. Two pairs, each met
-        for the first time, and the second moves by another part than the first. n counts the
-        updates of this very pair.
+        for the first time: both should move half of the way. n counts the updates of this very
+        pair.
 
     forgets the discount: `gamma * future` becomes `future`. What the next state is worth lies one
-        step away: it counts `gamma` times.
+        step away: it counts `gamma` times. The reward itself is paid now and counts in full.
 
     bootstraps through termination: `0.0 if terminated else q[next_state].max()` becomes
         `q[next_state].max()`. The episode terminates, and `next_state` is a state that has a value.
@@ -139,6 +145,10 @@ learn_from_steps = Exercise(
     takes the clock for an end: `0.0 if terminated` becomes `0.0 if terminated or truncated`. A
         clock stops this world every five steps. Being `truncated` is no end: the world would go on,
         so the next state counts as ever. Only then call `reset()`.
+
+    counts visits of the state: `alpha_decay * visits[state, action]` becomes
+        `alpha_decay * visits[state].sum()`. A state with two actions, and a full step at the first
+        update of each. n counts the updates of the pair, state *and* action.
 
     never explores: `rng.choice(q.shape[1], p=epsilon_greedy(q[state], epsilon))` becomes
         `q[state].argmax()`. Two actions pay. The first that was tried looks better than the other,
@@ -152,7 +162,7 @@ learn_from_steps = Exercise(
     explores too often: `epsilon_greedy(q[state], epsilon)` becomes
         `epsilon_greedy(q[state], 1.0)`. One action is bad, and with epsilon 0.1 it should be taken
         in one step of twenty. How often it was taken is seen by how far its entry came, and yours
-        came too far or not far enough: look at how you choose, and at which chance is epsilon and
+        moved too far, or not far enough: look at how you choose, and at which chance is epsilon and
         which is 1 - epsilon.
     """,
     hints=(

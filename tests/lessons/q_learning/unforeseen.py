@@ -10,6 +10,33 @@ def greedy_ties_last(q, epsilon):
     return epsilon / q.shape[-1] + (1 - epsilon) * best
 
 
+def sarsa(env, steps, gamma, alpha, alpha_decay, epsilon, rng):
+    """Learns about the action that it takes next, random ones too: its mistake has a name."""
+    q = np.zeros((env.observation_space.n, env.action_space.n))
+    n = np.zeros_like(q)
+
+    def act(state):
+        best = q[state] == q[state].max()
+        chances = epsilon / len(best) + (1 - epsilon) * best / best.sum()
+        return int(rng.choice(len(best), p=chances))
+
+    state, _ = env.reset()
+    action = act(state)
+    for _ in range(steps):
+        after, reward, terminated, truncated, _ = env.step(action)
+        following = act(after)
+        target = reward + gamma * q[after, following] * (not terminated)
+        q[state, action] += (
+            alpha / (1 + alpha_decay * n[state, action]) * (target - q[state, action])
+        )
+        n[state, action] += 1
+        state, action = after, following
+        if terminated or truncated:
+            state, _ = env.reset()
+            action = act(state)
+    return q
+
+
 def other_shape(env, steps, gamma, alpha, alpha_decay, epsilon, rng):
     return np.zeros((env.action_space.n, env.observation_space.n + 1))
 
