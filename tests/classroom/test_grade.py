@@ -349,13 +349,16 @@ def test_the_folder_submitted_of_nbgrader_may_hold_one_student(tmp_path):
     assert [each.student for each in submissions.find(tmp_path / "submitted")] == ["ada"]
 
 
-def test_links_that_lead_out_and_paths_that_climb_are_no_submissions(tmp_path):
+def test_a_link_that_leads_out_is_not_read_and_a_path_that_climbs_is_no_submission(tmp_path):
     (tmp_path / "secret.ipynb").write_bytes(hostile.good())
     (tmp_path / "in" / "eve").mkdir(parents=True)
     (tmp_path / "in" / "eve" / "x.ipynb").symlink_to(tmp_path / "secret.ipynb")
     with zipfile.ZipFile(tmp_path / "in.zip", "w") as archive:
         archive.writestr("../../eve/x.ipynb", hostile.good())
-    assert submissions.find(tmp_path / "in") == submissions.find(tmp_path / "in.zip") == []
+    assert submissions.find(tmp_path / "in.zip") == []
+    (link,) = submissions.find(tmp_path / "in")
+    with pytest.raises(notebook.UnreadableNotebook, match="It is a link"):
+        link.data()
 
 
 def test_a_run_that_was_killed_goes_on_and_a_second_one_gives_the_same_tables(tmp_path):
