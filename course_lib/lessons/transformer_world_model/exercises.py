@@ -66,8 +66,8 @@ block_causal_mask = Exercise(
       step, `ended.cumsum(1) - ended`.
 
     sees only itself: `step[:, None] >= step` becomes `step[:, None] == step`. Each step sees its
-      own frame alone. From one frame nobody can tell where the ball is going: let it see the
-      earlier ones, too.
+      own frame alone, so it cannot know the last action, which the game may repeat. Let it see the
+      earlier steps of its episode, too.
 
     not itself: `step[:, None] >= step` becomes `step[:, None] > step`. A step does not see
       itself: `<=`, not `<`. The present frame and action matter most.
