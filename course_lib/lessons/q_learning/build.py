@@ -83,11 +83,11 @@ def _probes(rng: np.random.Generator) -> list[Case]:
             *(leads_back, 20, {"gamma": 0.5}, [[pays]]),
         ),
         ("a clock", "takes the clock for an end", clock, 60, {"gamma": 0.5}, [[1], [2]]),
+        ("two ways that pay", "never explores", two_ways, 200, {}, [[pays, 2 * pays], [0, 0]]),
         (
             *("two actions, each by its own count", "counts visits of the state", two_ways, 200),
             *({"alpha_decay": 1.0}, [[pays, 2 * pays], [0, 0]]),
         ),
-        ("two ways that pay", "never explores", two_ways, 200, {}, [[pays, 2 * pays], [0, 0]]),
         ("an edge", "learns about what it does", edge, 300, half, [[pays, pays], [pays, costs]]),
         ("a bad action", "explores too often", bad, 3_000, rarely, [[-tried, 1], [0, 0]]),
     ]
