@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from course_lib.classroom.check import Case, Exercise, Mistake
-from course_lib.lessons.q_learning.build import learn_from_steps as learn_from_steps
+from course_lib.lessons.q_learning import build
 from course_lib.rl import q_learning as tabular
 
 # --- One step of looking ahead -----------------------------------------------------------------
@@ -255,6 +255,8 @@ q_learning_target = Exercise(
         "`return reward + gamma * (1 - terminated) * next_q.max()`",
     ),
 )
+
+learn_from_steps = build.learn_from_steps
 
 sarsa_target = Exercise(
     reference=tabular.sarsa_target,

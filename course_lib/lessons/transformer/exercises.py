@@ -11,8 +11,10 @@ from torch import Tensor
 
 from course_lib.classroom.cases import bits, case
 from course_lib.classroom.check import Case, Exercise
-from course_lib.lessons.transformer.build import learn_merges as learn_merges
+from course_lib.lessons.transformer import build
 from course_lib.lm import generate, gpt, losses
+
+learn_merges = build.learn_merges
 
 # --- Attention ---------------------------------------------------------------------------------
 
