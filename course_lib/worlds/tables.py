@@ -12,7 +12,7 @@ Outcome = tuple[float, int, float, bool]  # chance, next state, reward, terminat
 
 
 class TableWorld(gymnasium.Env):
-    """A world whose moves are ``P[state][action]``, lists of outcomes as in gymnasium's toy text.
+    """A world of ``states``: for each a list of moves, for each move a list of outcomes.
 
     Episodes begin in state 0. After ``clock`` steps the episode is truncated (0: never). Raises
     ``RuntimeError`` for a step before the first reset or after an end, ``ValueError`` for an action
@@ -20,7 +20,7 @@ class TableWorld(gymnasium.Env):
     """
 
     def __init__(self, *states: list[list[Outcome]], clock: int = 0, seed: int = 0):
-        self.P = {s: dict(enumerate(moves)) for s, moves in enumerate(states)}
+        self._moves = {s: dict(enumerate(moves)) for s, moves in enumerate(states)}
         self.observation_space = gymnasium.spaces.Discrete(len(states))
         self.action_space = gymnasium.spaces.Discrete(max(map(len, states)))
         self.clock, self.first_seed = clock, seed
@@ -35,7 +35,7 @@ class TableWorld(gymnasium.Env):
     def step(self, action: int) -> tuple[int, float, bool, bool, dict]:
         if self.state is None:
             raise RuntimeError("step() was called where no episode runs: call reset() first")
-        moves = self.P[self.state]
+        moves = self._moves[self.state]
         if action not in moves:
             raise ValueError(f"the actions are 0 to {len(moves) - 1}, got {action!r}")
         chances = [outcome[0] for outcome in moves[action]]

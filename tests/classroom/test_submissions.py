@@ -76,6 +76,7 @@ def test_of_several_attempts_the_last_answered_one_counts(table, files):
 WHOSE = """
 group_01_alpha_02_dqn.ipynb | group_02_beta_02_dqn.ipynb -> group_01_alpha | group_02_beta
 hw02_ada.ipynb | hw02_bob.ipynb -> hw02_ada | hw02_bob
+lab_1_4711_dqn.ipynb | lab_1_4712_dqn.ipynb -> lab_1_4711_dqn | lab_1_4712_dqn
 team-07_x_02_dqn.ipynb | team-08_y_02_dqn.ipynb -> team-07_x | team-08_y
 ada_02_dqn-Copy1.ipynb | ada_02_dqn - final.ipynb | ada 02_DQN.ipynb -> ada | ada | ada
 student07_02_dqn.ipynb | 02_dqn_ada.ipynb -> 02_dqn_ada | student07

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from course_lib.rl import q_learning
 from course_lib.worlds.tables import TableWorld
 
 
@@ -52,10 +51,3 @@ def test_an_action_that_is_not_there_is_an_error():
     world.reset()
     with pytest.raises(ValueError, match="the actions are 0 to 0, got 1"):
         world.step(1)
-
-
-def test_its_exact_model_can_be_read():
-    world = TableWorld([[(0.5, 0, 1.0, False), (0.5, 0, 3.0, True)]])
-    world.initial_state_distrib = np.array([1.0])
-    model = q_learning.tabular_model(world)
-    assert model.transitions.tolist() == [[[0.5]]] and model.rewards.tolist() == [[2.0]]

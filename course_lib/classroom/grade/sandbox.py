@@ -13,6 +13,7 @@ for `--trusted`.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -98,7 +99,9 @@ def _user() -> Iterator[int]:
             try:
                 lock.bind(f"\0course_grade_{number}")
                 break
-            except OSError:
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise NotStarted(f"No user of its own can be locked: {error}.") from error
                 number += 1
         yield number
 

@@ -33,6 +33,8 @@ from course_lib.classroom.grade.submission import (
 )
 from course_lib.classroom.grade.submissions import Submission
 
+IDLE = (UNTOUCHED, MISSING)
+
 
 class SeedLost(Exception):
     """Nobody knows any more with which cases the grades came about; the message is a sentence."""
@@ -131,7 +133,11 @@ def keep_lessons(students: Sequence[Student], chosen: set[str]) -> None:
     of any size it takes two students, if there are two.
     """
     held = [{name.split(".")[0] for name in student.grades} for student in students]
-    count = Counter(lesson for lessons in held for lesson in lessons)
+    tried = [
+        {name.split(".")[0] for name, grade in student.grades.items() if grade.status not in IDLE}
+        for student in students
+    ]
+    count = Counter(lesson for lessons in tried for lesson in lessons)
     graded = sum(map(bool, held))
     least = max(graded / 5, min(graded, 2))
     usual = {lesson for lesson, number in count.items() if number >= least}
@@ -178,7 +184,7 @@ def _grade_one(
 def _spoilt(grade: Grade) -> bool:
     """Whether a machine that is busy or short of memory may have done it."""
     late = worker.LATE.partition("{")[0]
-    return grade.status == ERROR and grade.note.startswith((worker.KILLED, late))
+    return grade.status == ERROR and grade.note.startswith((worker.KILLED, worker.LEFT, late))
 
 
 def _file(submission: Submission, folder: Path) -> Path:

@@ -14,6 +14,7 @@ from course_lib.classroom.check import Case, Verdict, judge
 from course_lib.classroom.exercise import exercises_of, find
 from course_lib.classroom.grade import codec, notebook, sandbox
 from course_lib.classroom.grade.reader import read_apart
+from course_lib.classroom.grade.worker import KILLED
 
 PASSED, WRONG, UNTOUCHED, MISSING, ERROR = "passed", "wrong", "not attempted", "missing", "error"
 LONGEST = 2_000  # characters of each text of a grade: a table has to stay readable
@@ -67,7 +68,10 @@ def grade(
     grades |= _run(waiting, seeds, slot, confined, limits)
     failed = [each for each in waiting if each.wider and grades[each.name].status != PASSED]
     second = _run([replace(f, program=f.wider) for f in failed], seeds, slot, confined, limits)
-    grades |= {name: grade for name, grade in second.items() if grade.status == PASSED}
+    kept = (PASSED, KILLED)  # what killed it may be the machine: then both are tried again
+    grades |= {
+        name: grade for name, grade in second.items() if {grade.status, grade.note} & {*kept}
+    }
     for each in waiting:
         if each.unfinished and grades[each.name].status == WRONG:
             grades[each.name] = Grade(each.name, UNTOUCHED)
@@ -87,6 +91,10 @@ def _names_the_library(found: notebook.Found) -> bool:
         isinstance(node, ast.Import) and any(n.name.startswith("course_lib") for n in node.names)
         for node in nodes
     )
+    if any(
+        isinstance(node, ast.ImportFrom | ast.Import) and _of_the_exercises(node) for node in nodes
+    ):
+        return True
     for node in nodes:
         match node:
             case ast.ImportFrom(module=str() as module, names=names):
@@ -99,6 +107,21 @@ def _names_the_library(found: notebook.Found) -> bool:
             case ast.Constant(value=str() as text) if "course_lib" in text:
                 return True
     return False
+
+
+def _of_the_exercises(node: ast.ImportFrom | ast.Import) -> bool:
+    """Whether it imports where exercises stand, with what is expected of them."""
+    modules = (
+        [node.module or ""] if isinstance(node, ast.ImportFrom) else [n.name for n in node.names]
+    )
+    rooms = (
+        "lessons",
+        "classroom.exercise",
+        "classroom.check",
+        "classroom.cases",
+        "classroom.grade",
+    )
+    return any(each.startswith(f"course_lib.{room}") for each in modules for room in rooms)
 
 
 def _without_running(name: str, found: notebook.Found | None) -> Grade | None:
@@ -162,6 +185,8 @@ def _judge(name: str, cases: list[list[Case]], sent: sandbox.Sent) -> Grade:
             if len(answers) > len(asked) + 1 or (len(answers) < len(asked) and not early):
                 raise ValueError("another number of answers than cases")
             verdict = judge(find(name), asked, answers)
+        except (MemoryError, OSError):  # the grader's own trouble
+            raise
         except Exception:  # whatever a stranger's process has written
             return Grade(name, ERROR, note="Its answers were garbled.")
         if verdict.status != "right":

@@ -14,7 +14,7 @@ import re
 import unicodedata
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -128,13 +128,13 @@ def _named(top: Path, paths: dict[str, str]) -> list[Submission]:
     wrapper = "submitted" if top.name != "submitted" else ""
     if not any(p[0] == wrapper for p in parts.values()):
         wrapper = _wrapper(notebooks or list(parts.values())) if wrapper else ""
-    owners, shown = {}, {}
+    owners, shown, canvas = {}, {}, _is_canvas(parts.values())
     for path, names in sorted(parts.items(), key=lambda item: _attempt(item[0])):
         if wrapper == "submitted" and names[0] in NBGRADER:
             continue
         names = names[1:] if len(names) > 1 and names[0] == wrapper else names
         if len(names) > 1 or _is_notebook(path) or _is_work(names[0], notebooks):
-            name, number, show = _student(names)
+            name, number, show = _student(names, canvas)
             owners[path] = name, number
             shown.setdefault(owners[path], show)
     several = Counter(shown.values())
@@ -196,14 +196,20 @@ def doubtful(found: Sequence[Submission]) -> list[str]:
     ]
 
 
-def _student(names: tuple[str, ...]) -> tuple[str, str, str]:
+def _is_canvas(parts: Collection[tuple[str, ...]]) -> bool:
+    """Whether files in Canvas's form are of several students: `lab_1_4711_dqn` is not."""
+    matches = list(filter(None, (CANVAS.match(p[-1]) for p in parts)))
+    return len(matches) < 2 or len({(m["name"], m["number"]) for m in matches}) > 1
+
+
+def _student(names: tuple[str, ...], canvas: bool) -> tuple[str, str, str]:
     """A student's name, number in the learning system if there is one, and name in the tables."""
     first = unicodedata.normalize("NFC", names[0])
     if match := MOODLE.match(first):
         return match["name"], match["number"], match["name"]
     if len(names) > 1:
         return first, "", first
-    if match := CANVAS.match(first):
+    if canvas and (match := CANVAS.match(first)):
         show = "_".join(filter(None, (match["name"], match["number"], match["file"])))
         return match["name"], match["number"], show
     stem = re.sub(r"\.ipynb.*$|\.[^.]*$", "", first, flags=re.IGNORECASE)

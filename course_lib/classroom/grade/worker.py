@@ -87,14 +87,16 @@ def run(task: dict, job: dict, report) -> str:
     os.close(write_end)
     deadline, rest, taken, missing = time.monotonic() + job["patience"], b"", 0, len(task["cases"])
     problem = ""
+    looked = time.monotonic()
     while missing and not problem:
         ready = select.select([read_end], [], [], 0.5)[0]
-        if time.monotonic() > deadline:
-            problem = LATE.format(job["patience"])
-            break
-        if not ready:
+        if not ready or time.monotonic() > looked + 0.5:  # also where a byte comes now and then
+            looked = time.monotonic()
             if computed(child, job["confined"]) > job["seconds"]:
                 problem = f"It computed for more than {job['seconds']:g} s and was stopped."
+            elif looked > deadline:
+                problem = LATE.format(job["patience"])
+        if problem or not ready:
             continue
         chunk = os.read(read_end, 1 << 20)
         taken += len(chunk)
