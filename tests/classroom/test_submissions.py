@@ -87,7 +87,7 @@ class/ada/a.ipynb | class/bob/a.ipynb | key.ipynb -> ada | bob | key
 all/ada_02_dqn.ipynb | all/bob_02_dqn.ipynb -> ada | bob
 all/love_4711_815_a.ipynb | all/tudor_9_816_a.ipynb -> love_4711_815 | tudor_9_816
 all/Ada L_47_assignsubmission_a.ipynb | all/Eve T_9_assignsubmission_a.ipynb -> Ada L | Eve T
-ada/work/02_dqn.ipynb -> ada
+ada/drafts/02_dqn.ipynb -> ada
 ada/02_dqn/02_dqn.ipynb | ada/01_q_learning/01_q_learning.ipynb -> ada | ada
 submitted/ada/02_dqn/a.ipynb | source/02_dqn/a.ipynb | release/a.ipynb -> ada
 submitted/bob/02_dqn/feedback/a.ipynb | submitted/cy/source/a.ipynb -> bob | cy
