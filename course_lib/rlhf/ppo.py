@@ -23,7 +23,7 @@ from course_lib import limits, randomness
 from course_lib.lm.generate import Sampling
 from course_lib.lm.gpt import GPT
 from course_lib.rl import losses, returns
-from course_lib.rlhf.rollouts import Reward, collect
+from course_lib.rlhf.rollouts import Reward, Rollout, collect
 
 
 @dataclass(frozen=True)
@@ -214,14 +214,7 @@ def train(
         with torch.no_grad():
             ref_logp = token_logp(reference(tokens, valid_mask) / config.temperature, tokens, mask)
             values = critic(tokens, valid_mask)
-        scores = rollout.rewards - config.missing_end * ~rollout.finished
-        rewards = terminal_rewards(scores, mask)
-        rewards = kl_shaped_rewards(rewards, logp, ref_logp, mask, beta)
-        advantages = token_advantages(rewards, values, mask, config.gamma, config.lam)
-        targets = advantages + values
-        if config.whiten:
-            advantages = whiten_advantages(advantages, mask)
-        batch = Batch(tokens, valid_mask, mask, logp, values, advantages, targets)
+        batch = with_advantages(rollout, ref_logp, values, config, beta)
         rows = [
             row
             for _ in range(config.epochs)
@@ -240,6 +233,24 @@ def train(
         }
         if config.kl_target is not None:
             beta = adapted_beta(beta, kl, config.kl_target)
+
+
+def with_advantages(
+    rollout: Rollout, ref_logp: Tensor, values: Tensor, config: Config, beta: float
+) -> Batch:
+    """A rollout with what PPO learns from: the score at the end, the price of KL, GAE over both.
+
+    ``ref_logp`` and ``values`` (B, T) are the reference's and the critic's of its tokens.
+    """
+    tokens, valid_mask, mask, logp = rollout[:4]
+    scores = rollout.rewards - config.missing_end * ~rollout.finished
+    rewards = terminal_rewards(scores, mask)
+    rewards = kl_shaped_rewards(rewards, logp, ref_logp, mask, beta)
+    advantages = token_advantages(rewards, values, mask, config.gamma, config.lam)
+    targets = advantages + values
+    if config.whiten:
+        advantages = whiten_advantages(advantages, mask)
+    return Batch(tokens, valid_mask, mask, logp, values, advantages, targets)
 
 
 def _epoch(
