@@ -175,6 +175,5 @@ def rebound_names(path: Path) -> list[str]:
                 for name in names:
                     rebound.pop(name, None)
             elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                if node.id in functions:
-                    rebound[node.id] = number
+                rebound |= {node.id: number} if node.id in functions else {}
     return complaints
