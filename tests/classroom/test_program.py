@@ -191,6 +191,16 @@ FORMS = {  # what it shows: the cells of a notebook
         "NAME: str = 'dqn.epsilon_schedule'",
         RIGHT.replace('"dqn.epsilon_schedule"', "NAME"),
     ],
+    "cell above that fails": ["ONE = [1.0, 2.0]", "ONE[5] = 3.0", FIRST],
+    "cell above that fails midway": [
+        "ONE = [3.0]",
+        "ONE[0] = 1.0\nONE[5] = 3.0\nONE[0] = 2.0",
+        FIRST,
+    ],
+    "text of several lines in a cell above": [
+        'if True:\n    TEXT = """\n1.0\n  two\n"""',
+        ONE.replace("ONE", "float(TEXT.split()[0])"),
+    ],
     "decorator that does the work": [
         "def full(f):\n    return lambda step, start, end, decay_steps: "
         "start + (end - start) * min(1.0, step / decay_steps)",

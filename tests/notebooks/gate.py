@@ -4,12 +4,15 @@ Strict nbval compares outputs; it passes a cell that was never executed, knows n
 and never looks at a figure. These checks do.
 """
 
+import ast
 import json
 import re
 from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
+
+from course_lib.classroom.grade.program import outside_functions
 
 LARGEST_MB = 3
 LINK = re.compile(r"!?\[[^\]]*\]\(<?([^)>\s]+)>?[^)]*\)")
@@ -143,3 +146,34 @@ def _anchors(path: Path) -> set[str]:
         slugs.add(heading.strip().replace(" ", "-").lower())  # JupyterLab
         slugs.add(re.sub(r"[^\w\- ]", "", heading).strip().replace(" ", "-").lower())  # GitHub
     return slugs
+
+
+def rebound_names(path: Path) -> list[str]:
+    """Functions and imports that a cell gives another value, and a later cell calls as before."""
+    cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    functions: set[str] = set()
+    rebound: dict[str, int] = {}
+    complaints = []
+    for number, source in enumerate(cells, start=1):
+        tree = ast.parse(source)
+        called = {
+            node.func.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        complaints += [
+            f"code cell {rebound[name]} rebinds {name}, which code cell {number} calls"
+            for name in sorted(called & rebound.keys())
+        ]
+        for node in outside_functions(tree):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                functions.add(node.name)
+                rebound.pop(node.name, None)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                names = {alias.asname or alias.name for alias in node.names}
+                functions |= names
+                for name in names:
+                    rebound.pop(name, None)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                rebound |= {node.id: number} if node.id in functions else {}
+    return complaints

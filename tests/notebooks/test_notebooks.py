@@ -45,6 +45,11 @@ def test_it_has_the_form_of_a_lesson(path):
 
 
 @each_lesson
+def test_no_cell_takes_a_name_away_from_a_later_one(path):
+    assert gate.rebound_names(path) == []
+
+
+@each_lesson
 def test_the_numbers_beside_a_benchmark_are_its_own(path):
     assert gate.stale_numbers(path, ROOT / "benchmarks" / "results") == []
 

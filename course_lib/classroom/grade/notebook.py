@@ -55,11 +55,11 @@ def read(data: bytes) -> dict[str, Found]:
     found: dict[str, Found] = {}
     names = {"exercise"}  # and what the notebook imports it as
     texts: dict[str, str] = {}
-    for source in code_cells(data):
+    for cell, source in enumerate(code_cells(data)):
         for name in CALL.findall(source):
             found[name] = Found(name, problem=NO_DECORATOR.format(name))
         try:
-            statements += statements_of(python(source), names, texts)
+            statements += statements_of(python(source), names, texts, cell)
         except Exception as error:  # whatever a stranger's text does to two parsers
             line = getattr(error, "lineno", None)
             where = f", line {line} of its cell" if line else ""

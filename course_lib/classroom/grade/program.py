@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import copy
+import itertools
 import symtable
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -44,9 +45,12 @@ class Statement:
     uses: set[str]
     gives: set[str]
     by_call: set[str]  # names that get a value when the functions in it are called
+    cell: int  # where it stands
 
 
-def statements_of(text: str, names: set[str], texts: dict[str, str]) -> list[Statement]:
+def statements_of(
+    text: str, names: set[str], texts: dict[str, str], cell: int = 0
+) -> list[Statement]:
     """A cell's statements. ``names`` are those of `exercise`; imports in the cell add to them.
 
     ``texts`` are names that hold a text; assignments in the cell add to them.
@@ -84,7 +88,7 @@ def statements_of(text: str, names: set[str], texts: dict[str, str]) -> list[Sta
             uses, gives, by_call = _names(each)
             if each.startswith("from __future__") or each.endswith("import *"):
                 gives = {"*"}
-            statements.append(Statement(node, each, uses, gives, by_call))
+            statements.append(Statement(node, each, uses, gives, by_call, cell))
     return statements
 
 
@@ -163,11 +167,29 @@ def program(position: int, statements: list[Statement], givers: Mapping[str, lis
         for place in set(above or ([] if hasattr(builtins, name) else places)) - kept:
             kept.add(place)
             waiting |= statements[place].uses - wanted
-    texts = [statements[place].text for place in sorted(kept)]
+    texts = []
+    for cell, places in itertools.groupby(sorted(kept), lambda place: statements[place].cell):
+        own = cell == statements[position].cell
+        part = [statements[place].text for place in places]
+        texts += part if own else _like_a_kernel(part)
     kernel = [KERNEL] if wanted & {"get_ipython", "display", "_await_"} else []
     texts.sort(key=lambda text: not text.startswith("from __future__"))  # these come first
     first = sum(text.startswith("from __future__") for text in texts)
     return "\n".join([*texts[:first], BEGIN, *kernel, *texts[first:]]) + "\n"
+
+
+def _like_a_kernel(texts: list[str]) -> list[str]:
+    """The statements of another cell: an error ends the cell, and the notebook goes on."""
+    future = [text for text in texts if text.startswith("from __future__")]
+    rest = "\n".join(text for text in texts if text not in future)
+    if not rest:
+        return future
+    tree = ast.parse("try:\n    pass\nexcept Exception:\n    pass")
+    tree.body[0].body = ast.parse(rest).body
+    try:
+        return [*future, ast.unparse(tree)]
+    except RecursionError:  # deeper than it can be written
+        return [*future, rest]
 
 
 def givers_of(statements: list[Statement]) -> dict[str, list[int]]:
