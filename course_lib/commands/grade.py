@@ -112,7 +112,8 @@ def _grade(options: argparse.Namespace, found: list, *, confined: bool) -> int:
     stopped = _interrupted(
         state.grade_all(found, folder, secret, jobs, confined=confined), len(found)
     )
-    students = state.students(found, folder)
+    old = state.not_reached(found, folder, secret) if stopped else ()
+    students = state.students(found, folder, old)
     state.keep_lessons(students, options.lesson)
     reports.write(students, options.out)
     print(

@@ -273,3 +273,10 @@ def _class(folder: Path, *names: str) -> list[submissions.Submission]:
         (folder / "in" / name).mkdir(parents=True)
         (folder / "in" / name / "00_start_here.ipynb").write_text(name)
     return submissions.find(folder / "in")
+
+
+def test_a_notebook_has_a_budget(monkeypatch):
+    monkeypatch.setattr(submission, "SECONDS", -60)
+    grades = submission.grade(hostile.good(), (0,))
+    assert {grade.status for grade in grades} == {"error"}
+    assert all("it was not run" in grade.note for grade in grades)

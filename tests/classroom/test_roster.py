@@ -108,3 +108,11 @@ def test_the_command_fills_it_in(tmp_path, capsys):
     assert "Participant 2;Bob;10;x" in filled
     assert "Ada" in filled
     capsys.readouterr()
+
+
+def test_a_name_that_ends_in_anothers_number_takes_nothing_from_them(tmp_path):
+    source, target = tmp_path / "in.csv", tmp_path / "out.csv"
+    source.write_text("Full name,Points\nAda Lovelace,\nEve 4711,\n", encoding="utf-8")
+    points = {"Ada Lovelace": 10.0, "Eve 4711": 1.0}
+    assert fill(source, target, points, "Full name", "Points", {"Ada Lovelace": "4711"}) == []
+    assert target.read_text("utf-8").splitlines()[1:] == ["Ada Lovelace,10", "Eve 4711,1"]

@@ -388,3 +388,13 @@ def test_a_lesson_of_one_student_alone_counts_for_nobody(sent, kept):
     ]
     state.keep_lessons(students, set())
     assert {name[0] for student in students for name in student.grades} == set(kept)
+
+
+def test_what_a_stopped_run_did_not_come_to_is_named(tmp_path, table):
+    table({"ada/02_dqn.ipynb": GOOD, "bob/02_dqn.ipynb": GOOD})
+    (tmp_path / "in" / "ada" / "02_dqn.ipynb").write_bytes(BAD)
+    found, folder = submissions.find(tmp_path / "in"), tmp_path / "out" / "state"
+    old = state.not_reached(found, folder, state.seed(folder, None))
+    assert old == {"ada/02_dqn.ipynb"}
+    ada, bob = state.students(found, folder, old)
+    assert "that of an earlier file" in ada.problems[0] and not bob.problems

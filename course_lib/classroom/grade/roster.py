@@ -45,12 +45,16 @@ def fill(
     for student, (names, number) in claims.items():
         for claim in {*names, number}:
             students.setdefault(claim, []).append(student)
+    cells = {line: row[key] for line, row in enumerate(rows[1:], start=1) if len(row) > key}
+    cells = {line: cell for line, cell in cells.items() if cell.strip()}
     pairs = {
-        (line, student)
-        for line, row in enumerate(rows[1:], start=1)
-        if len(row) > key and row[key].strip()
-        for claim in (_plain(row[key]), _number(row[key]))
-        for student in students.get(claim, ())
+        (n, student) for n, cell in cells.items() for student in students.get(_plain(cell), ())
+    }
+    named = {student for _, student in pairs}  # a number in somebody's name is not for them
+    pairs |= {
+        (n, student)
+        for n, cell in cells.items()
+        for student in {*students.get(_number(cell), ())} - named
     }
     sure = _alone(pairs)
     sure |= _alone({(n, s) for n, s in pairs - sure if claims[s][1] in map(_number, rows[n])})

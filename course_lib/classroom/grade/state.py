@@ -15,12 +15,13 @@ import queue
 import secrets
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from course_lib.classroom.grade import worker
 from course_lib.classroom.grade.bubblewrap import ROOT
+from course_lib.classroom.grade.notebook import UnreadableNotebook
 from course_lib.classroom.grade.reports import Student
 from course_lib.classroom.grade.submission import (
     ERROR,
@@ -104,7 +105,19 @@ def grade_all(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def students(found: Sequence[Submission], folder: Path) -> list[Student]:
+def not_reached(found: Sequence[Submission], folder: Path, secret: int) -> set[str]:
+    """Paths of submissions that a run which was stopped did not come to, or not to their end."""
+    paths = set()
+    for each in found:
+        with contextlib.suppress(UnreadableNotebook):
+            if _read(_file(each, folder)).get("fingerprint") != _fingerprint(each.data(), secret):
+                paths.add(each.path)
+    return paths
+
+
+def students(
+    found: Sequence[Submission], folder: Path, not_reached: Collection[str] = ()
+) -> list[Student]:
     """The grades of all submissions that ``folder`` holds, by student."""
     known: dict[str, Student] = {}
     for submission in found:
@@ -123,6 +136,10 @@ def students(found: Sequence[Submission], folder: Path) -> list[Student]:
                 student.grades[name] = grade_
         if record.get("problem"):
             student.problems.append(record["problem"])
+        if submission.path in not_reached:
+            student.problems.append(
+                f"{submission.path}: not graded yet; a grade here is that of an earlier file."
+            )
     return list(known.values())
 
 

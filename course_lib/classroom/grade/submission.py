@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import base64
 import pickle
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from course_lib.classroom.grade.reader import read_apart
 from course_lib.classroom.grade.worker import KILLED
 
 PASSED, WRONG, UNTOUCHED, MISSING, ERROR = "passed", "wrong", "not attempted", "missing", "error"
+SECONDS = 600  # of one notebook's exercises; those of a lesson take seconds
 LONGEST = 2_000  # characters of each text of a grade: a table has to stay readable
 SHOWN_SEED = 0  # of the checks in the notebook
 BORROWED = "It names the library's own version of the function: look whether it calls it."
@@ -66,7 +68,7 @@ def grade(
     grades = {name: _without_running(name, found.get(name)) for name in known}
     waiting = [found[name] for name, done in grades.items() if done is None]
     grades |= _run(waiting, seeds, slot, confined, limits)
-    failed = [each for each in waiting if each.wider and grades[each.name].status != PASSED]
+    failed = [each for each in waiting if each.wider and grades[each.name].status == WRONG]
     second = _run([replace(f, program=f.wider) for f in failed], seeds, slot, confined, limits)
     kept = (PASSED, KILLED)  # what killed it may be the machine: then both are tried again
     grades |= {
@@ -141,11 +143,16 @@ def _run(
 ) -> dict[str, Grade]:
     """Run exercises; where their process ends too early, go on after it in another."""
     grades: dict[str, Grade] = {}
+    end = time.monotonic() + SECONDS
     while waiting:
         cases = {each.name: _cases(each.name, seeds) for each in waiting}
         tasks = [_task(each, cases[each.name]) for each in waiting]
         sent = sandbox.answers(tasks, slot, confined=confined, limits=limits)
         for each in waiting:
+            if time.monotonic() > end:
+                note = f"The exercises before it took {SECONDS // 60} minutes: it was not run."
+                grades[each.name] = Grade(each.name, ERROR, note=note)
+                continue
             try:
                 grades[each.name] = _judge(each.name, cases[each.name], next(sent))
             except (sandbox.Ended, StopIteration) as ended:
