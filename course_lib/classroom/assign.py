@@ -104,9 +104,17 @@ def emptied(source: str, definition: ast.FunctionDef) -> str:
     if stub.is_placeholder(definition):
         return source
     lines = source.split("\n")
-    body = definition.body
-    documented = len(body) > 0 and ast.get_docstring(definition) is not None
-    head_end = body[0].end_lineno if documented else _header_end(definition, lines)
+    first = definition.body[0]
+    documented = ast.get_docstring(definition) is not None
+    on_the_line = lines[first.lineno - 1].encode()[: first.col_offset].decode().rstrip()
+    if on_the_line:  # `def double(x): return 2 * x`
+        head_end = first.lineno
+        lines[head_end - 1] = on_the_line
+    elif documented:
+        head_end = first.end_lineno
+        lines[head_end - 1] = lines[head_end - 1].encode()[: first.end_col_offset].decode()
+    else:
+        head_end = _header_end(definition, lines)
     comments = []
     for line in lines[head_end : definition.end_lineno]:
         if not line.strip().startswith("#"):

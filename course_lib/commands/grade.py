@@ -16,6 +16,10 @@ from course_lib.commands.bootstrap import SetupError, complain, complaint
 from course_lib.commands.refresh import parse as notebooks_named
 
 UNCONFINED = "Submissions would have all your rights. {} Grade people you trust with --trusted."
+SHOWN = (
+    "{} lies in {}, which every submission may read, as Python is there. Put the submissions and "
+    "the folder of grades elsewhere."
+)
 UNCOUNTED = (
     "Nothing here counts the memory of a submission's processes together, so it is looked at ten "
     "times a second; see course_lib/classroom/grade/README.md, What a submission can do."
@@ -79,6 +83,9 @@ def main(argv: Sequence[str]) -> int:
     refused = bubblewrap.refusal()
     if refused and not options.trusted:
         return complain(UNCONFINED.format(refused))
+    for path in (options.submissions, options.out):
+        if not refused and (folder := bubblewrap.readable(path)):
+            return complain(SHOWN.format(path, folder))
     try:
         found = submissions.find(options.submissions)
     except FileNotFoundError as error:

@@ -120,6 +120,20 @@ def test_signature_docstring_and_comments_stay():
     )
 
 
+@pytest.mark.parametrize(
+    ("written", "left"),
+    [
+        ("def f(x, y): return 2 * x", "def f(x, y):"),
+        ('def f(x): "Twice."; return 2 * x', "def f(x):"),
+        ('def f(x):\n    """Twice: é."""; return 2 * x', 'def f(x):\n    """Twice: é."""'),
+    ],
+)
+def test_an_answer_on_the_line_of_its_signature_is_taken_out(written, left):
+    line = '@exercise("start_here.success_rate")\n'
+    source = line + written
+    assert emptied(source, *exercises_in(source)) == line + left + "\n    ...  # your code here"
+
+
 RATE = '@exercise("start_here.success_rate")\ndef success_rate(returns, goal):\n    {}\n'
 ANSWER = RATE.format("return (returns >= goal).mean()")
 

@@ -252,6 +252,19 @@ def test_python_is_there_under_each_of_its_names(monkeypatch, tmp_path):
 
 
 @linux
+@confined
+def test_nothing_is_graded_where_submissions_can_read(tmp_path, capsys):
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada" / "00_start_here.ipynb").write_bytes(
+        hostile.notebook(cell(RATE, RIGHT[RATE]))
+    )
+    inside = Path(command.__file__).parent / "grades"
+    for folder, out in ((tmp_path, inside), (inside.parent, tmp_path / "out")):
+        assert command.main([str(folder), "--out", str(out)]) == 2
+        assert "which every submission may read" in capsys.readouterr().err
+    assert bubblewrap.readable(tmp_path) is None and not inside.exists()
+
+
 def test_why_bubblewrap_confines_nothing_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "is missing" in bubblewrap.refusal()

@@ -191,6 +191,10 @@ FORMS = {  # what it shows: the cells of a notebook
         "NAME: str = 'dqn.epsilon_schedule'",
         RIGHT.replace('"dqn.epsilon_schedule"', "NAME"),
     ],
+    "name in two parts": [
+        "WHERE = 'dqn'",
+        RIGHT.replace('"dqn.epsilon_schedule"', "WHERE + f'.{\"epsilon\"}_schedule'"),
+    ],
     "cell above that fails": ["ONE = [1.0, 2.0]", "ONE[5] = 3.0", FIRST],
     "cell above that fails midway": [
         "ONE = [3.0]",

@@ -32,9 +32,9 @@ def refusal() -> str:
     )
 
 
-def command() -> list[str]:
-    """The command that confines what comes after it."""
-    shown = [
+def shown() -> list[Path]:
+    """What of the disk a submission may read."""
+    system = [
         Path(part)
         for part in ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
         if Path(part).exists()
@@ -43,10 +43,21 @@ def command() -> list[str]:
     library = Path(__file__).parents[2]
     python = {Path(sys.prefix), Path(sys.base_prefix), library, ROOT / "pyproject.toml"}
     # Under their real names and under those with links, by which they may be started.
-    shown += sorted({path.resolve() for path in python} | {path.absolute() for path in python})
-    binds = [word for path in shown for word in ("--ro-bind", str(path), str(path))]
+    return system + sorted({p.resolve() for p in python} | {p.absolute() for p in python})
+
+
+def readable(path: Path) -> Path | None:
+    """The folder by which submissions could read ``path``; None where they cannot."""
+    above = {path.resolve(), *path.resolve().parents}
+    return next((each for each in shown() if each.resolve() in above), None)
+
+
+def command() -> list[str]:
+    """The command that confines what comes after it."""
+    paths = shown()
+    binds = [word for path in paths for word in ("--ro-bind", str(path), str(path))]
     # Directories that bubblewrap makes by itself could be entered by root alone.
-    parents = {parent for path in shown for parent in path.parents if parent != Path("/")}
+    parents = {parent for path in paths for parent in path.parents if parent != Path("/")}
     folders = [w for path in sorted(parents) for w in ("--perms", "0755", "--dir", str(path))]
     # Root needs no user namespace, and could not become somebody else inside one.
     spaces = ("ipc", "pid", "net", "uts", "cgroup-try", *(("user",) if os.geteuid() else ()))

@@ -50,11 +50,26 @@ def exercise_call(node: ast.AST, texts: Mapping[str, str] | None = None) -> tupl
     if not isinstance(node, ast.Call):
         return None
     given = [*node.args, *(each.value for each in node.keywords if each.arg == "name")]
-    name = getattr(given[0], "value", None) if given else None
-    if given and isinstance(given[0], ast.Name):
-        name = (texts or {}).get(given[0].id)
+    name = _text(given[0], texts or {}) if given else None
     word = getattr(node.func, "id", getattr(node.func, "attr", ""))
     return (word, name) if isinstance(name, str) else None
+
+
+def _text(node: ast.AST, texts: Mapping[str, str]) -> str | None:
+    """The text that an expression stands for: `"a.b"`, `NAME`, `"a." + NAME`, `f"a.{NAME}"`."""
+    match node:
+        case ast.Constant(str() as text):
+            return text
+        case ast.Name(id=name):
+            return texts.get(name)
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            parts = [_text(left, texts), _text(right, texts)]
+        case ast.JoinedStr(values=values):
+            inside = (v.value if isinstance(v, ast.FormattedValue) else v for v in values)
+            parts = [_text(value, texts) for value in inside]
+        case _:
+            return None
+    return None if None in parts else "".join(parts)
 
 
 def spans(text: str) -> tuple[bytes, Callable[[ast.AST], tuple[int, int]]]:

@@ -128,7 +128,7 @@ def _of_the_exercises(node: ast.ImportFrom | ast.Import) -> bool:
 
 def _without_running(name: str, found: notebook.Found | None) -> Grade | None:
     if found is None:
-        return Grade(name, MISSING, note="There is no cell with this exercise.")
+        return Grade(name, MISSING, note=f'No function stands under @exercise("{name}").')
     if found.problem:
         return Grade(name, ERROR, note=found.problem)
     return Grade(name, UNTOUCHED) if found.untouched else None
