@@ -97,7 +97,7 @@ def judge(result: dict) -> list[Goal]:
         reported("DQN, CartPole-v1, the notebook's run: value of an upright pole at rest", rest),
         reported(
             f"DQN, CartPole-v1, the notebook's run: steps with a value above {BOUND:.0f}",
-            f"{high}; the target is higher than the value in {higher / high:.0%}",
+            f"{high}; the target is higher than the value in {higher / max(high, 1):.0%}",
         ),
     ]
 
