@@ -25,6 +25,7 @@ from course_lib.classroom.compare import Opaque, same
 
 SECONDS = 5.0  # of computing for all cases of one check; the references take milliseconds
 WAITING = 30.0  # of the clock: a function may wait for ever without computing
+WAITED = f"It waited for {WAITING:g} s and did not return."
 LONGEST = 300  # characters of a sentence that another program wrote
 PRINTED = 4_000  # characters of what a function may print
 DEEPEST = 20  # levels of nesting that count as data
@@ -233,7 +234,7 @@ def _time_limit(seconds: float) -> Iterator[list[str]]:
             if time.process_time() - computed > seconds:
                 late.append(f"It computed for {seconds:g} s and did not return.")
             elif time.monotonic() - begun > WAITING:
-                late.append(f"It waited for {WAITING:g} s and did not return.")
+                late.append(WAITED)
             if late:
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(
                     ctypes.c_ulong(thread), ctypes.py_object(_OutOfTime)

@@ -10,6 +10,7 @@ import builtins
 import inspect
 import re
 import textwrap
+import tokenize
 from collections.abc import Callable, Container
 from pathlib import Path
 from types import ModuleType
@@ -92,11 +93,17 @@ def exercises_in(source: str) -> list[ast.FunctionDef]:
     """
     try:
         text = python(source)
-    except SyntaxError as error:
+    except (SyntaxError, ValueError) as error:
         if "@exercise(" in source:
             raise ValueError(f"A cell with an exercise is not valid Python: {error}.") from error
         return []
-    found = [node for node in outside_functions(ast.parse(text)) if exercise_name(node)]
+    tree = ast.parse(text)
+    found = [node for node in outside_functions(tree) if exercise_name(node)]
+    if len(found) < sum(map(_is_exercise, ast.walk(tree))):
+        raise ValueError(
+            'An answer could stay in the copy: write @exercise("lesson.name"), by this name and '
+            "with a text, above a function at the top of a cell."
+        )
     lines, read = ([line.strip() for line in t.split("\n")] for t in (source, text))
     for node in found:
         first = node.decorator_list[0].lineno - 1  # IPython takes away a `%%time` and joins lines
@@ -110,38 +117,57 @@ def exercises_in(source: str) -> list[ast.FunctionDef]:
     return found
 
 
+def _is_exercise(node: ast.AST) -> bool:
+    """`exercise(...)`, under whatever name it is called, or its import under another."""
+    if isinstance(node, ast.ImportFrom):
+        return any(a.name == "exercise" and a.asname for a in node.names)
+    return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "exercise"
+
+
 def emptied(source: str, definition: ast.FunctionDef) -> str:
     """The cell with the body of its exercise taken out; signature, docstring, comments stay."""
     if stub.is_placeholder(definition):
         return source
     lines = source.split("\n")
     first = definition.body[0]
-    documented = ast.get_docstring(definition) is not None
-    on_the_line = lines[first.lineno - 1].encode()[: first.col_offset].decode().rstrip()
+    line, colon = _header_end(definition, lines)
+    on_the_line = first.lineno == line
     if on_the_line:  # `def double(x): return 2 * x`
-        head_end = first.lineno
-        lines[head_end - 1] = on_the_line
-    elif documented:
-        head_end = first.end_lineno
-        lines[head_end - 1] = lines[head_end - 1].encode()[: first.end_col_offset].decode()
+        head_end, lines[line - 1] = line, lines[line - 1][:colon]
+        indent = _indent(lines[definition.lineno - 1]) + "    "
     else:
-        head_end = _header_end(definition, lines)
+        indent = _indent(lines[first.lineno - 1])
+        head_end = line
+        if ast.get_docstring(definition) is not None:
+            head_end = first.end_lineno
+            shift = len(indent.encode()) - first.col_offset  # IPython may have dedented the cell
+            end = lines[head_end - 1].encode()[: first.end_col_offset + shift]
+            lines[head_end - 1] = end.decode()
     comments = []
     for line in lines[head_end : definition.end_lineno]:
         if not line.strip().startswith("#"):
             break
         comments.append(line)
-    indent = " " * (definition.col_offset + 4)
     kept = lines[:head_end] + comments + [indent + PLACEHOLDER]
     return "\n".join(kept + lines[definition.end_lineno :])
 
 
-def _header_end(definition: ast.FunctionDef, lines: list[str]) -> int:
-    """The number of lines up to the colon that ends the signature."""
-    first = definition.body[0].lineno - 1
-    while first > 0 and not lines[first - 1].rstrip().endswith(":"):
-        first -= 1  # comments stand between the signature and the first statement
-    return first
+def _header_end(definition: ast.FunctionDef, lines: list[str]) -> tuple[int, int]:
+    """The line, counted from 1, and the column behind the colon that ends the signature."""
+    start, deep, rest = definition.lineno - 1, 0, iter(lines[definition.lineno - 1 :])
+    first = _indent(lines[start])
+    reader = iter([lines[start][len(first) :] + "\n", *(line + "\n" for line in list(rest)[1:])])
+    for token in tokenize.generate_tokens(lambda: next(reader, "")):
+        if token.type == tokenize.OP:
+            deep += (token.string in "([{") - (token.string in ")]}")
+            if token.string == ":" and not deep:
+                shift = len(first) if token.start[0] == 1 else 0
+                return start + token.start[0], token.end[1] + shift
+    raise ValueError(f"The signature of {definition.name} does not end.")
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def solved(source: str, definition: ast.FunctionDef) -> str:
@@ -152,7 +178,7 @@ def solved(source: str, definition: ast.FunctionDef) -> str:
     decorators = lines[start : definition.lineno - 1]
     imports, function = solution(find(name).reference, definition.name)
     before = [*imports, "", ""] if imports else []
-    indent = " " * definition.col_offset
+    indent = _indent(lines[start])
     answer = [
         *(indent + line if line else line for line in before),
         *decorators,

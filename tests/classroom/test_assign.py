@@ -124,6 +124,12 @@ def test_signature_docstring_and_comments_stay():
     ("written", "left"),
     [
         ("def f(x, y): return 2 * x", "def f(x, y):"),
+        ("def f(x, y):  # shapes\n    return 2 * x", "def f(x, y):  # shapes"),
+        (
+            "def f(x) -> dict[\n    str, int\n]:  # a\n    return 2",
+            "def f(x) -> dict[\n    str, int\n]:  # a",
+        ),
+        ("def f(x=lambda a: a):\n    return 2", "def f(x=lambda a: a):"),
         ('def f(x): "Twice."; return 2 * x', "def f(x):"),
         ('def f(x):\n    """Twice: é."""; return 2 * x', 'def f(x):\n    """Twice: é."""'),
     ],
@@ -160,6 +166,39 @@ def test_answers_are_taken_out_of_cells_that_only_ipython_can_read(before):
     solved = exercises(solved_copy(copy))["start_here.success_rate"]
     function = load(solved.program, solved.function, solved.name)
     assert check(function, find(solved.name)).status == "right"
+
+
+def test_indented_cells_and_tabs_stay_as_they_are():
+    line = '@exercise("start_here.success_rate")\n'
+    tabs = line + 'def f(x):\n\t"""Twice."""\n\treturn 2 * x'
+    assert emptied(tabs, *exercises_in(tabs)) == (
+        line + 'def f(x):\n\t"""Twice."""\n\t...  # your code here'
+    )
+    moved = (
+        '    @exercise("start_here.success_rate")\n    def f(x):\n        """é"""\n        return 1'
+    )
+    left = emptied(moved, *exercises_in(moved))
+    assert left.endswith('"""é"""\n        ...  # your code here') and "return" not in left
+    (found,) = exercises_in(left)
+    assert found.name == "f"
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "from course_lib.classroom import exercise as ex\n@ex('a.b')\ndef f(x):\n    return 1",
+        "NAME = 'a.b'\n@exercise(NAME)\ndef f(x):\n    return 1",
+        "class Mine:\n    @exercise('a.b')\n    def f(x):\n        return 1",
+        "f = exercise('a.b')(lambda x: 1)",
+    ],
+)
+def test_no_copy_is_made_where_an_answer_would_stay_in_it(cell):
+    with pytest.raises(ValueError, match="An answer could stay in the copy"):
+        exercises_in(cell)
+
+
+def test_a_long_line_elsewhere_hinders_nobody():
+    assert exercises_in("DATA = '" + 6000 * "x" + "'") == []
 
 
 def test_a_nested_answer_is_taken_out_and_an_unreadable_cell_is_no_copy():

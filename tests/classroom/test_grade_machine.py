@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from course_lib.classroom.answer import WAITED
 from course_lib.classroom.grade import (
     bubblewrap,
     notebook,
@@ -94,6 +95,19 @@ def test_a_run_stopped_before_the_second_try_keeps_no_verdict(monkeypatch, tmp_p
 
 
 @confined
+def test_who_only_waited_is_tried_again():
+    waited = Grade("a.b", "wrong", note=f"{WAITED} Look for a loop that never ends.")
+    assert state._spoilt(waited)
+    assert not state._spoilt(Grade("a.b", "wrong", note="It computed for 5 s and did not return."))
+
+
+def test_a_class_that_tried_nothing_has_its_lesson_all_the_same():
+    grades = {"dqn.td_target": Grade("dqn.td_target", "not attempted")}
+    students = [state.Student(name, dict(grades)) for name in "abc"]
+    state.keep_lessons(students, set())
+    assert all(student.grades and not student.problems for student in students)
+
+
 def test_computing_counts_and_not_the_clock():
     hog = """
         import os

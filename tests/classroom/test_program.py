@@ -21,6 +21,7 @@ WRONG = HEAD + "    return start\n"
 ONE = HEAD + "    return start + (end - start) * min(ONE, step / decay_steps)\n"
 FIRST = HEAD + "    return start + (end - start) * min(ONE[0], step / decay_steps)\n"
 SHARE = HEAD + "    return start + (end - start) * share(step / decay_steps)\n"
+RATE = hostile.cell(hostile.RATE, hostile.RIGHT[hostile.RATE])
 SHARE_DEF = "def share(x):\n    return min(1.0, x)\n"
 
 FORMS = {  # what it shows: the cells of a notebook
@@ -195,6 +196,29 @@ FORMS = {  # what it shows: the cells of a notebook
         "WHERE = 'dqn'",
         RIGHT.replace('"dqn.epsilon_schedule"', "WHERE + f'.{\"epsilon\"}_schedule'"),
     ],
+    "star import below": [RIGHT.replace("min(1.0,", "min(float(1),"), "from numpy import *"],
+    "draft that never runs": [
+        RIGHT,
+        "if False:  # first try\n    " + WRONG.replace("\n", "\n    "),
+    ],
+    "draft in a branch, under another name": [
+        "if True:\n    "
+        + RIGHT.replace("\n", "\n    ")
+        + "\nelse:\n    "
+        + WRONG.replace("\n", "\n    ").replace("def epsilon", "def slow_epsilon")
+    ],
+    "attempt in a branch that runs": [RIGHT, "if True:\n    " + WRONG.replace("\n", "\n    ")],
+    "timeit above a helper": [SHARE_DEF, "%%timeit -n 1 -r 1\ndef share(x):\n    return 9", SHARE],
+    "another exercise, with an argument more": [
+        RATE.replace("goal)", "goal, scale=1.0)").replace("mean())", "mean() * scale)"),
+        ONE.replace("ONE", "success_rate(ONES, 1.0, scale=1.0)"),
+        "import numpy as np\nONES = np.ones(3)",
+    ],
+    "another exercise, in a type of its own": [
+        RATE.replace("float(", "("),
+        "import numpy as np\nONES = np.ones(3)",
+        ONE.replace("ONE", "success_rate(ONES, 1.0).item()"),
+    ],
     "cell above that fails": ["ONE = [1.0, 2.0]", "ONE[5] = 3.0", FIRST],
     "cell above that fails midway": [
         "ONE = [3.0]",
@@ -294,5 +318,7 @@ def test_an_exercise_that_is_called_and_not_a_decorator_is_told():
     )
     found = notebook.read(hostile.notebook(called))
     assert f"@exercise('{NAME}')" in found[NAME].problem
+    found = notebook.read(hostile.notebook(HEAD + "    ...\n", called))
+    assert f"@exercise('{NAME}')" in found[NAME].problem and not found[NAME].untouched
     found = notebook.read(hostile.notebook(called, RIGHT))
     assert found[NAME].problem is None and found[NAME].program

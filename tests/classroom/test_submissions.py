@@ -398,3 +398,38 @@ def test_what_a_stopped_run_did_not_come_to_is_named(tmp_path, table):
     assert old == {"ada/02_dqn.ipynb"}
     ada, bob = state.students(found, folder, old)
     assert "that of an earlier file" in ada.problems[0] and not bob.problems
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs links")
+def test_a_link_to_a_folder_is_followed_at_the_top_alone(tmp_path):
+    (tmp_path / "elsewhere" / "bob").mkdir(parents=True)
+    (tmp_path / "elsewhere" / "bob" / "02_dqn.ipynb").write_text("{}")
+    (tmp_path / "in" / "ada").mkdir(parents=True)
+    (tmp_path / "in" / "ada" / "02_dqn.ipynb").write_text("{}")
+    (tmp_path / "in" / "ada" / "more").symlink_to(tmp_path / "elsewhere" / "bob")
+    (tmp_path / "in" / "bob").symlink_to(tmp_path / "elsewhere" / "bob")
+    found = submissions.find(tmp_path / "in")
+    assert [(each.student, each.path) for each in found] == [
+        ("ada", "ada/02_dqn.ipynb"),
+        ("bob", "bob/02_dqn.ipynb"),
+    ]
+
+
+def test_a_folder_that_cannot_be_read_loses_nobody(tmp_path, monkeypatch):
+    (tmp_path / "ada").mkdir()
+
+    def walk(top, onerror):
+        onerror(PermissionError(13, "Permission denied", f"{top}/ada"))
+        return iter(())
+
+    monkeypatch.setattr(os, "walk", walk)
+    with pytest.raises(FileNotFoundError, match="ada cannot be read: Permission denied"):
+        submissions.find(tmp_path)
+
+
+def test_one_student_with_files_of_several_names_is_doubtful(tmp_path):
+    (tmp_path / "hw0").mkdir()
+    for name in ("ada", "bob", "cy"):
+        (tmp_path / "hw0" / f"{name}.ipynb").write_text("{}")
+    (sentence,) = submissions.doubtful(submissions.find(tmp_path))
+    assert "hw0 has notebooks of 3 names in one folder" in sentence

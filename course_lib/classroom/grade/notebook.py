@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from course_lib.classroom import stub
 from course_lib.classroom.grade.program import (
+    BEGIN,
+    OWN,
     Statement,
     givers_of,
     outside_functions,
@@ -26,6 +28,7 @@ VALUES = 3_000_000  # lists, objects and commas in it; each takes memory
 CODE = 500_000  # characters in its code cells; a lesson has 30 thousand
 MOST = 100  # exercises; a lesson has five
 DECORATOR = re.compile(r"@exercise\(\s*[\"']([\w.]+)[\"']")
+OTHER = re.compile(r"@_exercise_\(")
 CALL = re.compile(r"\bexercise\(\s*[\"']([\w.]+)[\"']\s*\)\s*\(")
 
 
@@ -66,24 +69,40 @@ def read(data: bytes) -> dict[str, Found]:
             sentence = f"The cell is not valid Python{where}: {_first_line(error)}."
             for name in DECORATOR.findall(source):
                 found[name] = Found(name, problem=sentence)
-    last = {
-        name: (place, node)
-        for place, statement in enumerate(statements)
-        for node in outside_functions(statement.node)
-        if (name := exercise_name(node, names))
-    }
-    if len(last) > MOST:
+    answers: dict[str, list] = {}
+    for place, statement in enumerate(statements):
+        for node in outside_functions(statement.node):
+            if name := exercise_name(node, names):
+                answers.setdefault(name, []).append((place, node))
+    if len(answers) > MOST:
         raise UnreadableNotebook(
-            f"It holds {len(last)} functions under @exercise, more than the {MOST} that are read."
+            f"It holds {len(answers)} functions under @exercise, more than the {MOST} "
+            "that are read."
         )
     givers, touchers = givers_of(statements), touchers_of(statements)
-    for name, (place, node) in last.items():
-        text = program(place, statements, givers)
-        wider = program(place, statements, touchers)
-        alone = len(node.decorator_list) == 1  # another decorator may do the work
-        states = alone and stub.is_placeholder(node), stub.has_placeholder(node)
-        found[name] = Found(name, text, wider if wider != text else "", node.name, *states)
+    for name, all_of_it in answers.items():
+        tried = _that_may_count(all_of_it, statements)
+        places, nodes = [place for place, _ in tried], [node for _, node in tried]
+        text = program(places, statements, givers)
+        wider = program(places, statements, touchers, OWN)
+        again = wider.replace(OWN, BEGIN, 1) != text or len(OTHER.findall(text)) > len(tried)
+        # another decorator may do the work
+        untouched = all(stub.is_placeholder(n) and len(n.decorator_list) == 1 for n in nodes)
+        if untouched and name in found:
+            continue  # what it is called with elsewhere cannot be graded, and that is said
+        states = untouched, any(map(stub.has_placeholder, nodes))
+        found[name] = Found(name, text, wider if again else "", nodes[-1].name, *states)
     return found
+
+
+def _that_may_count(answers: list, statements: list[Statement]) -> list:
+    """The last answer; under an `if` or in a `try` it may never run: then those before it, too."""
+    tried = []
+    for place, node in reversed(answers):
+        tried.insert(0, (place, node))
+        if statements[place].node is node:
+            break
+    return tried
 
 
 def code_cells(data: bytes) -> list[str]:

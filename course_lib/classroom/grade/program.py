@@ -11,7 +11,7 @@ import builtins
 import copy
 import itertools
 import symtable
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from course_lib.classroom.grade.source import edited, exercise_call, spans
@@ -21,6 +21,7 @@ IMPORTS = ast.Import | ast.ImportFrom
 STORED = ast.Store | ast.Del
 # A notebook that imports `exercise` would get the one that puts the library's answers in.
 BEGIN = '__name__ = "__main__"\n_exercise_ = exercise'
+OWN = BEGIN + ".own"  # the student's functions in other exercises, not the library's
 KERNEL = '''
 class _Shell:
     """Stands for the notebook's kernel: magics and shell commands do nothing here."""
@@ -152,19 +153,27 @@ def _loop_names(source: str) -> set[str]:
     return loops - others
 
 
-def program(position: int, statements: list[Statement], givers: Mapping[str, list[int]]) -> str:
-    """The statement at ``position`` and all that it needs, in the notebook's order.
+def program(
+    positions: Sequence[int],
+    statements: list[Statement],
+    givers: Mapping[str, list[int]],
+    begin: str = BEGIN,
+) -> str:
+    """The statements at ``positions`` and all that they need, in the notebook's order.
 
-    What stands below it counts for names alone that have no value yet: cells can run in any order.
+    What stands below the last of them counts for names alone that have no value yet: cells can run
+    in any order.
     """
-    wanted, kept = {"*"}, {position}
-    waiting = {"*", *statements[position].uses}
+    position = max(positions)
+    wanted, kept = {"*"}, {*positions}
+    waiting = {"*"}.union(*(statements[place].uses for place in positions))
     while waiting:
         name = waiting.pop()
         wanted.add(name)
         places = givers.get(name, [])
         above = [place for place in places if place <= position]
-        for place in set(above or ([] if hasattr(builtins, name) else places)) - kept:
+        known = name == "*" or hasattr(builtins, name)
+        for place in set(above or ([] if known else places)) - kept:
             kept.add(place)
             waiting |= statements[place].uses - wanted
     texts = []
@@ -175,7 +184,7 @@ def program(position: int, statements: list[Statement], givers: Mapping[str, lis
     kernel = [KERNEL] if wanted & {"get_ipython", "display", "_await_"} else []
     texts.sort(key=lambda text: not text.startswith("from __future__"))  # these come first
     first = sum(text.startswith("from __future__") for text in texts)
-    return "\n".join([*texts[:first], BEGIN, *kernel, *texts[first:]]) + "\n"
+    return "\n".join([*texts[:first], begin, *kernel, *texts[first:]]) + "\n"
 
 
 def _like_a_kernel(texts: list[str]) -> list[str]:

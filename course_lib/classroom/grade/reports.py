@@ -45,6 +45,11 @@ def write(students: list[Student], out: Path) -> None:
     pages = [f"feedback/{_file_name(student.name, taken)}.html" for student in students]
     for student, page in zip(students, pages, strict=True):
         _write(out / page, feedback(student))
+    named = zip(students, pages, strict=True)
+    _write_csv(
+        out / "feedback" / "pages.csv",
+        [["student", "page"], *([student.name, page] for student, page in named)],
+    )
     _write(out / "summary.html", summary(students, names, pages))
 
 

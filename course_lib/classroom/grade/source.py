@@ -9,7 +9,7 @@ from collections.abc import Callable, Container, Mapping
 
 from IPython.core.inputtransformer2 import TransformerManager
 
-AROUND_CODE = {"capture", "prun", "time", "timeit"}  # magics whose text is Python
+AROUND_CODE = {"capture", "prun", "time"}  # magics whose text runs in the notebook as it is
 ON_A_LINE = {"prun", "time"}  # those that bind names in the notebook
 MAGIC = re.compile(r"^[ \t]*(?:>>>|In \[\d+\]:)?[ \t]*[%!?,;/]|\?[ \t]*$|=[ \t]*[%!]", re.MULTILINE)
 LONGEST = 5_000  # characters of a line: IPython's own patterns take time that grows with its square

@@ -19,12 +19,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from course_lib.classroom.answer import WAITED
 from course_lib.classroom.grade import worker
 from course_lib.classroom.grade.bubblewrap import ROOT
 from course_lib.classroom.grade.notebook import UnreadableNotebook
 from course_lib.classroom.grade.reports import Student
 from course_lib.classroom.grade.submission import (
-    ERROR,
     MISSING,
     SHOWN_SEED,
     UNTOUCHED,
@@ -158,7 +158,7 @@ def keep_lessons(students: Sequence[Student], chosen: set[str]) -> None:
     graded = sum(map(bool, held))
     least = max(graded / 5, min(graded, 2))
     usual = {lesson for lesson, number in count.items() if number >= least}
-    chosen = chosen or usual or set(count)
+    chosen = chosen or usual or set(count) or set().union(*held)
     for student, lessons in zip(students, held, strict=True):
         if other := sorted(lessons - chosen):
             student.grades = {
@@ -201,7 +201,7 @@ def _grade_one(
 def _spoilt(grade: Grade) -> bool:
     """Whether a machine that is busy or short of memory may have done it."""
     late = worker.LATE.partition("{")[0]
-    return grade.status == ERROR and grade.note.startswith((worker.KILLED, worker.LEFT, late))
+    return grade.note.startswith((worker.KILLED, worker.LEFT, late, WAITED))
 
 
 def _file(submission: Submission, folder: Path) -> Path:

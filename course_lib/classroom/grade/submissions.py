@@ -9,6 +9,7 @@ with what was found instead.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import unicodedata
@@ -87,9 +88,18 @@ def find(top: Path) -> list[Submission]:
 
 
 def _files(top: Path) -> dict[str, str]:
-    """The regular files below a folder, and links to files, which are not followed."""
+    """The regular files below a folder, and links to files, which are not followed.
+
+    A link to a folder is followed at the top, where whoever collects may have put it. Raises
+    FileNotFoundError where a folder cannot be read: its student would be lost.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise FileNotFoundError(f"The folder {error.filename} cannot be read: {error.strerror}.")
+
+    links = [path for path in top.iterdir() if path.is_symlink() and path.is_dir()]
     names = {}
-    for folder, _, inside in os.walk(top):
+    for folder, _, inside in itertools.chain(*(os.walk(f, onerror=refuse) for f in (top, *links))):
         for path in (Path(folder, name) for name in inside):
             if path.is_file() or path.is_symlink():
                 plain = path.relative_to(top).as_posix()
@@ -182,17 +192,28 @@ def _names_somebody(name: str, is_folder: bool) -> bool:
 
 
 def doubtful(found: Sequence[Submission]) -> list[str]:
-    """Sentences about students with several notebooks of one lesson in folders side by side."""
-    held = defaultdict(list)
+    """Sentences about students whose notebooks may be those of several."""
+    held, called = defaultdict(list), defaultdict(dict)
     for each in found:
         path = PurePosixPath(each.path)
-        if lesson := LESSON.match(path.name):
+        if not _is_notebook(each.path):
+            continue
+        lesson = LESSON.match(path.stem)
+        if lesson:
             held[each.student, lesson["lesson"], len(path.parts)].append(path)
-    return [
+        called[each.student, path.parent][lesson["name"] if lesson else path.stem] = path
+    sentences = [
         f"{student} has {len(paths)} notebooks of {lesson}, such as {paths[0]} and {paths[-1]}: "
         "the last answers count. If they are of different students, grade each folder alone."
         for (student, lesson, _), paths in held.items()
         if len({path.parent for path in paths}) > 1
+    ]
+    return sentences + [
+        f"{student} has notebooks of {len(paths)} names in one folder, such as "
+        f"{' and '.join(map(str, list(paths.values())[:2]))}: the last answers count. If they are "
+        "of different students, put each into a folder of its own."
+        for (student, _), paths in called.items()
+        if len(paths) > 2
     ]
 
 

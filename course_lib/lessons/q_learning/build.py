@@ -55,6 +55,9 @@ def _probes(rng: np.random.Generator) -> list[Case]:
     loop = TableWorld([[(1.0, 1, 0.0, False)]], [[(1.0, 0, pays, False)]])
     two_steps = TableWorld([[(1.0, 1, 0.0, False)]], [[(1.0, 2, pays, True)]], [over])
     clock = TableWorld([[(1.0, 1, 0.0, False)]], [[(1.0, 1, 1.0, False)]], clock=5)
+    stopped = TableWorld([[(1.0, 1, 0.0, False)]], [[(1.0, 1, pays, False)]], clock=2)
+    chances = [(0.5, 1, pays, True), (0.5, 1, 0.0, True)]
+    coin = TableWorld([chances], [over], seed=int(rng.integers(2**31)))
     two_ways = TableWorld([[(1.0, 1, pays, True)], [(1.0, 1, 2 * pays, True)]], [over, over])
     to_the_edge = [(1.0, 1, 0.0, False)]
     edge = TableWorld([to_the_edge] * 2, [[(1.0, 1, pays, True)], [(1.0, 1, costs, True)]])
@@ -85,6 +88,14 @@ def _probes(rng: np.random.Generator) -> list[Case]:
         ),
         ("a road that ends with a toll", "hopes for zero", toll, 20, {}, [[costs], [costs], [0]]),
         ("a clock", "takes the clock for an end", clock, 60, {"gamma": 0.5}, [[1], [2]]),
+        (
+            *("a step at which the clock runs out", "drops the step at the clock", stopped, 60),
+            *({"gamma": 0.5}, [[pays], [2 * pays]]),
+        ),
+        (
+            *("a reward by chance", "replays the same chance", coin, 400),
+            *({"alpha_decay": 1.0, "atol": 0.6}, [[pays / 2], [0]]),
+        ),
         ("two ways that pay", "never explores", two_ways, 200, {}, [[pays, 2 * pays], [0, 0]]),
         (
             *("two actions, each by its own count", "counts visits of the state", two_ways, 200),
@@ -151,6 +162,16 @@ learn_from_steps = Exercise(
     takes the clock for an end: `0.0 if terminated` becomes `0.0 if terminated or truncated`. A
         clock stops this world every five steps. Being `truncated` is no end: the world would go on,
         so the next state counts as ever. Only then call `reset()`.
+
+    drops the step at the clock: `step_size * (reward` becomes
+        `(not truncated) * step_size * (reward`. This clock runs out after two steps, and only the
+        second pays. A step at which the clock runs out is a step like any other: learn from it,
+        and reset afterwards.
+
+    replays the same chance: `truncated: state, _ = env.reset()` becomes
+        `truncated: state, _ = env.reset(seed=0)`. Each episode flips a coin, and on average half of
+        the reward should come out. A seed in `reset` starts the world's chance anew each time, so
+        all your episodes get the same flip: reset without one.
 
     counts visits of the state: `alpha_decay * visits[state, action]` becomes
         `alpha_decay * visits[state].sum()`. A state with two actions, and a full step at the first
