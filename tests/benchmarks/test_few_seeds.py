@@ -24,18 +24,18 @@ def test_an_interval_of_shares_ends_where_shares_do():
 
 
 def test_the_iqm_stands_with_its_bootstrap_interval():
-    low, high = bootstrap_interval(range(8), iqm)
-    assert iqm_over_seeds(range(8), ".1f") == f"3.5 [{low:.1f}, {high:.1f}]"
+    values = [9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0, 1.0]  # an outlier that the IQM ignores
+    assert iqm_over_seeds(values, ".1f") == "9.0 [7.0, 9.0]"
 
 
 def test_the_bootstrap_of_the_iqm_of_five_covers_about_90_percent():
     def middle(five):  # the same as `iqm`, but fast
         return np.sort(five)[1:-1].mean()
 
-    draws = np.random.default_rng(0).normal(size=(500, 5))
+    draws = np.random.default_rng(0).normal(size=(300, 5))
     assert middle(draws[0]) == pytest.approx(iqm(draws[0]))
-    ends = np.array([bootstrap_interval(x, middle, resamples=300) for x in draws])
-    assert 0.87 < ((ends[:, 0] < 0) & (ends[:, 1] > 0)).mean() < 0.93
+    ends = np.array([bootstrap_interval(x, middle, resamples=200) for x in draws])
+    assert 0.86 < ((ends[:, 0] < 0) & (ends[:, 1] > 0)).mean() < 0.94
 
 
 def test_the_two_intervals_differ_where_it_matters():
