@@ -19,8 +19,10 @@ from course_lib.classroom import stub
 from course_lib.classroom.exercise import find
 from course_lib.classroom.grade.program import global_names, outside_functions
 from course_lib.classroom.grade.source import exercise_name, python
+from course_lib.classroom.project import project
 
 PLACEHOLDER = "...  # your code here"
+PROJECT = re.compile(r"""\bproject\(["'](\w+)["']\)""")
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s#:]+\.ipynb)[^)]*\)")
 # [words](a/b.png), src="a/b.png", Path("a"), "a/b.json", `a/b`
 NAMED = re.compile(
@@ -35,8 +37,17 @@ def student_copy(notebook: Any) -> Any:
 
 
 def solved_copy(notebook: Any) -> Any:
-    """The same with the library's answer in every exercise."""
-    return _copy(notebook, solved)
+    """The same with the library's answer in every exercise, and a reference for the project."""
+    import nbformat
+
+    _copy(notebook, solved)
+    for place, cell in reversed([*enumerate(notebook.cells)]):
+        if cell.cell_type == "code" and (found := PROJECT.search(cell.source)):
+            reference = project(found[1]).reference
+            imports, function = solution(reference, reference.__name__)
+            source = "\n".join([*imports, "", "", function.rstrip()])
+            notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(source))
+    return notebook
 
 
 def _copy(notebook: Any, change: Callable[[str, ast.FunctionDef], str]) -> Any:

@@ -12,8 +12,9 @@ actions hangs on differences of about 1. ``benchmarks/dqn/dqn_cartpole.py`` trai
 solved, the 20th ended at 457. Then it leaves out one setting at a time, on three seeds each, which
 shows that a setting can fail, not how often:
 
-- *Rewards times 0.01* bring the values to the size that a fresh network puts out. Without it one
-  seed of three was solved, and on another the values ran away to 5,000.
+- *Rewards times 0.01* bring the values from 100 to 1, much nearer the 0 where a fresh network
+  starts and within the range where the Huber loss is a square. Without it one seed of three was
+  solved, and on another the values ran away to 5,000.
 - *Enough gradient steps*: one per four environment steps here. With one per 32: one of three.
 - *Observations divided by their usual size* and *three-step targets*: two of three without.
 - A target ten times slower, or no Double DQN: three of three. Here they are options.
@@ -118,7 +119,7 @@ def double_dqn_target(
     """The online network chooses the next action, the target network values it. Shape (B,).
 
     A maximum over noisy values is too high on average. Noise in choosing and noise in valuing are
-    less alike here, so the bias is smaller. It is ``td_target`` with one action to choose from.
+    less alike here, so the bias can be smaller. It is ``td_target`` with one action to choose from.
     Shapes as there; van Hasselt et al. (2015), equation 4.
     """
     best = next_q_online.argmax(dim=1, keepdim=True)
