@@ -105,7 +105,7 @@ def t_interval(
     """Mean over the first axis and Student's t interval: (mean, low, high).
 
     For a few runs, whose percentile bootstrap is too narrow: with five it covers their mean in
-    about 85 % of cases instead of 95 %. With fewer than two runs low and high are nan.
+    about 84 % of cases instead of 95 %. With fewer than two runs low and high are nan.
     """
     from scipy.stats import t
 

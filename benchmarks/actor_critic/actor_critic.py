@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.dqn.dqn_cartpole import SOLVED
-from benchmarks.harness import Goal, at_least, by, fresh_seeds, over_seeds, reported
+from benchmarks.harness import Goal, at_least, by, fresh_seeds, iqm_over_seeds, reported
 from course_lib.classroom import use
 from course_lib.classroom.use import Replacement
-from course_lib.evaluation import evaluate, iqm
+from course_lib.evaluation import evaluate
 from course_lib.lessons.actor_critic import exercises
 from course_lib.rl import actor_critic, returns
 from course_lib.rl.agent import Agent
@@ -305,7 +305,7 @@ def judge(result: dict) -> list[Goal]:
             Goal(
                 f"{name}, CartPole-v1: mean of 100 greedy episodes of the last policy",
                 f">= {SOLVED:.0f} on {needed} of {count} seeds" if promised else "reported",
-                f"{solved[name]} of {count}, IQM {over_seeds(found[name], '.0f', iqm)}, "
+                f"{solved[name]} of {count}, IQM {iqm_over_seeds(found[name], '.0f')}, "
                 f"worst {min(found[name]):.0f}",
                 solved[name] >= needed or not promised,
             )

@@ -21,10 +21,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.dqn.dqn_cartpole import SOLVED
-from benchmarks.harness import Goal, by, fresh_seeds, over_seeds
+from benchmarks.harness import Goal, by, fresh_seeds, iqm_over_seeds
 from benchmarks.ppo.ppo_runs import curve, test, train
 from course_lib.classroom import use
-from course_lib.evaluation import iqm
 from course_lib.lessons.actor_critic.exercises import gae
 from course_lib.lessons.ppo.exercises import clipped_surrogate
 from course_lib.rl import losses, ppo
@@ -163,7 +162,7 @@ def judge(result: dict) -> list[Goal]:
         for name, group in by(groups[env, kind], "variant").items():
             returns = [run["return"] for run in group]
             held, tried = sum(x >= GOALS[env] for x in returns), len(returns)
-            words.append(f"{name} {held} (IQM {over_seeds(returns, '.0f', iqm)})")
+            words.append(f"{name} {held} (IQM {iqm_over_seeds(returns, '.0f')})")
         promised, least = kind == RECIPE, max(1, tried - 1)  # the others are there to be seen
         goals.append(
             Goal(

@@ -18,7 +18,7 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from benchmarks.harness import Clock, Goal, by, fresh_seeds, one_thread, over_seeds
+from benchmarks.harness import Clock, Goal, by, fresh_seeds, iqm_over_seeds, one_thread
 from benchmarks.ppo.ppo_runs import curve, test, train
 from course_lib.evaluation import iqm
 from course_lib.rl import ppo
@@ -109,7 +109,7 @@ def judge(result: dict) -> list[Goal]:
     for env, runs in by(result["runs"], "env").items():
         agents = by(runs, "agent")
         returns = {name: [run["return"] for run in agents[name]] for name in agents}
-        ours, theirs = (over_seeds(returns[name], ".0f", iqm) for name in (OURS, THEIRS))
+        ours, theirs = (iqm_over_seeds(returns[name], ".0f") for name in (OURS, THEIRS))
         fast, slow = (
             np.median([run["steps_per_cpu_second"] for run in agents[name]])
             for name in (OURS, THEIRS)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchmarks.harness import Goal, by, over_seeds, reported
+from benchmarks.harness import Goal, by, iqm_over_seeds, reported
 from benchmarks.transformer_world_model import dream_runs
 from course_lib.evaluation import bootstrap_interval, iqm
 
@@ -55,7 +55,7 @@ def judge(result: dict) -> list[Goal]:
             Goal(
                 f"Breakout, {FRAMES:,} real frames: dream-trained policy against {named(agent)}",
                 "above, 95 % intervals of the IQM apart" if required else "reported",
-                f"{over_seeds(mine, statistic=iqm)} against {over_seeds(theirs, statistic=iqm)}: "
+                f"{iqm_over_seeds(mine)} against {iqm_over_seeds(theirs)}: "
                 f"{verdict}; {cpu['dream']} and {cpu[agent]} CPU-s, "
                 f"{len(theirs)} seeds of the peer",
                 verdict == "above" or not required,
@@ -73,7 +73,7 @@ def judge(result: dict) -> list[Goal]:
         ),
         reported(
             "Dream-trained policy, Breakout: with drawn actions",
-            f"{over_seeds(drawn, statistic=iqm)}, worst {min(drawn):.2f}",
+            f"{iqm_over_seeds(drawn)}, worst {min(drawn):.2f}",
         ),
         Goal(
             "Dream-trained policy, Breakout: CPU time of the slowest seed, one core",

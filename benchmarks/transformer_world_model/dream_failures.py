@@ -18,11 +18,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from benchmarks.harness import Clock, Goal, by, over_seeds, reported
+from benchmarks.harness import SHARE, Clock, Goal, by, mean_over_seeds, reported
 from benchmarks.transformer_world_model import dream_runs
 from benchmarks.transformer_world_model.world_model_breakout import exam, grade
 from benchmarks.world_models import kept
-from course_lib.evaluation import bootstrap_interval
+from course_lib.evaluation import t_interval
 from course_lib.rl.agent import Agent
 from course_lib.rl.envs import make
 from course_lib.world_models import dreamer, world_model
@@ -122,12 +122,15 @@ def judge(result: dict) -> list[Goal]:
     recipe = {run["seed"]: run["real_return"] for run in cases[RECIPE]}
     goals = []
     for case, runs in cases.items():
-        parts = [f"{label} {over_seeds([r[k] for r in runs])}" for k, label in NAMED.items()]
+        parts = []
+        for key, label in NAMED.items():
+            within = SHARE if key in SHARES else RETURN
+            parts.append(f"{label} {mean_over_seeds([r[key] for r in runs], within=within)}")
         if case != RECIPE:
             change = [run["real_return"] - recipe[run["seed"]] for run in runs]
-            low, high = bootstrap_interval(change)
+            _, low, high = t_interval(change)
             clear = "worse" if high < 0 else "better" if low > 0 else "no clear difference"
-            parts.insert(0, f"against the recipe {over_seeds(change)}: {clear}")
+            parts.insert(0, f"against the recipe {mean_over_seeds(change)}: {clear}")
         goals.append(reported(f"Dreams, Breakout: {case}", "; ".join(parts)))
     return goals
 
@@ -140,3 +143,5 @@ NAMED = {
     "missed_death": "missed deaths",
     "invented": "invented rewards",
 }
+SHARES = ("missed_death", "invented")
+RETURN = (0.0, np.inf)  # bricks of a game

@@ -10,7 +10,7 @@ no better on new lakes.) Those from scratch have a number for each of the game's
 All are tested on lakes that no training shows; half of the moves end the game, so that whoever does
 not read the map has about half of them right. One part of the test asks about moves whose (state,
 action) no training shows on any lake. At each blank of the form only its own words compete.
-Verdicts: whether the 95 % interval of the paired differences over seeds lies on one side of 0.
+Verdicts: whether the 95 % t interval of the paired differences over seeds lies on one side of 0.
 Recipes were chosen on seed 0; the large model from scratch was not tuned. LoRA's rate was chosen
 with 60 updates, for which this measurement has no time: 36 leave the adapters short of what they
 can learn. So the comparison with the small model is one of costs, not of limits.
@@ -23,13 +23,14 @@ import contextlib
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 
-from benchmarks.harness import Clock, Goal, by, over_seeds, reported
+from benchmarks.harness import SHARE, Clock, Goal, by, mean_over_seeds, reported
 from benchmarks.world_models import kept
-from course_lib.evaluation import bootstrap_interval
+from course_lib.evaluation import t_interval
 from course_lib.lessons.transformer_world_model import text_world
 from course_lib.lm import finetune, lora
 from course_lib.lm.gpt import GPTConfig
@@ -150,13 +151,14 @@ def measure(quick: bool) -> dict:
 
 def judge(result: dict) -> list[Goal]:
     runs, goals = by(result["runs"], "method", "n"), []
+    share = partial(mean_over_seeds, within=SHARE)
     for (method, n), mine in runs.items():
         parts = []
         for kind, words in KINDS.items():
-            shares = [f"{label} {over_seeds(values(mine, kind, k))}" for k, label in NAMED.items()]
+            shares = [f"{label} {share(values(mine, kind, k))}" for k, label in NAMED.items()]
             parts.append(f"{words}: {', '.join(shares)}")
         if "open_loop" in mine[0]:
-            last = over_seeds([run["open_loop"][-1] for run in mine])
+            last = share([run["open_loop"][-1] for run in mine])
             parts.append(f"{MOVES} moves in a row on its own words {last}")
         if "cpu_seconds" in mine[0]:
             seconds = np.mean([run["cpu_seconds"] for run in mine])
@@ -175,9 +177,9 @@ def verdicts(runs: list[dict]) -> list[Goal]:
         parts = []
         for kind, words in KINDS.items():
             a, b = (np.array(values(arms[method, n], kind, part)) for method in (ours, rival))
-            low, high = bootstrap_interval(a - b)
-            verdict = "helps" if low > 0 else "hurts" if high < 0 else "inconclusive"
-            parts.append(f"{words}: {over_seeds(a - b)}, {verdict}")
+            _, low, high = t_interval(a - b)
+            verdict = "helps" if low > 0 else "hurts" if high < 0 else "no clear difference"
+            parts.append(f"{words}: {mean_over_seeds(a - b, within=(-1, 1))}, {verdict}")
         what = f"Does pretraining help? {ours}, less {rival}, n = {n}: {NAMED[part]} right"
         goals.append(Goal(what, "a verdict with its interval", "; ".join(parts), True))
     return goals

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Clock, Goal, by, over_seeds, reported
+from benchmarks.harness import SHARE, Clock, Goal, by, mean_over_seeds, reported
 from benchmarks.transformer_world_model import dream_runs
 from benchmarks.world_models import kept
 from course_lib.rl.agent import Agent
@@ -197,7 +197,8 @@ def judge(result: dict) -> list[Goal]:
         for name, what, least in ROWS:
             values = [run[name] for run in runs]
             what = f"{who}, Breakout, {runs[0]['frames']:,} real frames: {what}"
-            words = f"mean {over_seeds(values, '.3f')}, worst {min(values):.3f}"
+            mean = mean_over_seeds(values, ".3f", within=SHARE)
+            words = f"mean {mean}, worst {min(values):.3f}"
             if head == "chance" and least is not None:
                 goals.append(Goal(what, f">= {least} on every seed", words, min(values) >= least))
             else:

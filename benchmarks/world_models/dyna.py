@@ -18,8 +18,8 @@ from collections.abc import Callable
 import gymnasium
 import numpy as np
 
-from benchmarks.harness import Clock, Goal, by, fresh_seeds, over_seeds
-from course_lib.evaluation import bootstrap_interval
+from benchmarks.harness import Clock, Goal, by, fresh_seeds, mean_over_seeds
+from course_lib.evaluation import t_interval
 from course_lib.rl import q_learning as tabular
 from course_lib.world_models import dyna
 from course_lib.worlds.maze import DYNA_MAZE, Maze
@@ -96,14 +96,14 @@ def judge(result: dict) -> list[Goal]:
     goals = []
     for task, runs in by(result["runs"], "task").items():
         groups = by(runs, "planning_steps")
-        after = {n: bootstrap_interval(_after(mine)) for n, mine in groups.items()}
+        after = {n: t_interval(_after(mine))[1:] for n, mine in groups.items()}
         goals.append(
             Goal(
                 f"Dyna-Q, {task}: real steps until the greedy way is at most 20 % "
                 "longer than the best one, n planning steps",
-                "after the first goal, n = 50 below n = 5 below n = 0, 95 % intervals apart",
+                "after the first goal, n = 50 below n = 5 below n = 0, 95 % t intervals apart",
                 "; ".join(f"n = {n}: {_words(mine)}" for n, mine in groups.items()),
-                after[50][1] < after[5][0] and after[5][1] < after[0][0],
+                bool(after[50][1] < after[5][0] and after[5][1] < after[0][0]),
             )
         )
     return goals
@@ -116,8 +116,8 @@ def _after(runs: list[dict]) -> list[int]:
 
 def _words(runs: list[dict]) -> str:
     steps, after = (
-        over_seeds([run["steps"] for run in runs], ".0f"),
-        over_seeds(_after(runs), ".0f"),
+        mean_over_seeds([run["steps"] for run in runs], ".0f"),
+        mean_over_seeds(_after(runs), ".0f"),
     )
     episodes = np.mean([run["episodes"] for run in runs])
     missed = sum(not run["solved"] for run in runs)

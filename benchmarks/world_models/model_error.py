@@ -23,10 +23,10 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from benchmarks.harness import Goal, by, fresh_seeds, over_seeds, reported
+from benchmarks.harness import Goal, by, fresh_seeds, mean_over_seeds, reported
 from benchmarks.world_models import kept, mpc
 from benchmarks.world_models.mpc import CARTPOLE, PENDULUM
-from course_lib.evaluation import bootstrap_interval
+from course_lib.evaluation import t_interval
 from course_lib.rl.envs import make
 from course_lib.rl.returns import discounted_returns
 from course_lib.world_models import dynamics, experience, horizons, planning
@@ -46,6 +46,7 @@ SINGLE = replace(ENSEMBLE, members=1)
 LIMITS = {CARTPOLE: 1.0, PENDULUM: KNOWN.limit}
 DATA = {CARTPOLE: 500, PENDULUM: 1_000}  # real steps to learn from
 HORIZONS = {CARTPOLE: 12, PENDULUM: 40}  # random CartPole episodes last about 22 steps
+ERROR = (0.0, np.inf)  # between which an error lies
 
 # Exploitation.
 FEW, STARTS, AHEAD = 400, 10, 40
@@ -233,7 +234,10 @@ def _compounding(runs: list[dict], name: str) -> Goal:
         for model, mine in by(runs, "model").items()
     }
     last = HORIZONS[name]
-    parts = [f"{model}: {_words(e[:, 0])}, then {_words(e[:, -1])}" for model, e in errors.items()]
+    parts = [
+        f"{model}: {_words(e[:, 0], ERROR)}, then {_words(e[:, -1], ERROR)}"
+        for model, e in errors.items()
+    ]
     change = errors["ensemble"][:, -1] - errors["one network"][:, -1]
     return Goal(
         f"{name}: error after 1 and after {last} imagined steps (1: an average state guessed)",
@@ -249,8 +253,8 @@ def _disagreement(runs: list[dict]) -> list[Goal]:
         rho = [run["rank_correlation"] for run in mine]
         what = f"Pendulum, {where}: rank correlation of disagreement with the true one-step error"
         if where == "both":
-            met = bootstrap_interval(rho)[0] > 0.5
-            goals.append(Goal(what, "interval above 0.5", _words(rho), met))
+            met = bool(t_interval(rho)[1] > 0.5)
+            goals.append(Goal(what, "t interval above 0.5", _words(rho), met))
         else:  # where a planner balances, states are all alike, and so are the errors
             goals.append(reported(what, _words(rho)))
     return goals
@@ -269,14 +273,16 @@ def _exploitation(runs: list[dict]) -> list[Goal]:
         goals.append(reported(f"exploitation, {cure}", "; ".join(parts)))
     for cure in (CURED, SEEN):
         alone, cured = gaps["one network"], gaps[cure]
+        nearer = np.abs(alone) - np.abs(cured)
         change = np.subtract(real[cure], real["one network"])
         goals.append(
             Goal(
                 f"promise minus reality of the best plan: {cure}",
-                "nearer 0 than one network's, 95 % intervals apart",
-                f"{_words(cured)}, one network {_words(alone)}; real return against one network's "
+                "nearer 0 than one network's, 95 % t intervals apart",
+                f"{_words(cured)}, one network {_words(alone)}, paired by seed nearer by "
+                f"{_words(nearer)}; real return against one network's "
                 f"{_words(change)}: {_verdict(change, 'better', 'worse')}",
-                bootstrap_interval(np.abs(cured))[1] < bootstrap_interval(alone)[0],
+                bool(t_interval(np.abs(cured))[2] < t_interval(alone)[1]),
             )
         )
     return goals
@@ -297,9 +303,9 @@ def _horizons(runs: list[dict]) -> Goal:
 
 
 def _verdict(change: np.ndarray, above: str, below: str) -> str:
-    low, high = bootstrap_interval(change)
+    _, low, high = t_interval(change)
     return above if low > 0 else below if high < 0 else "no clear difference"
 
 
-def _words(values) -> str:
-    return over_seeds(values, ".3g")
+def _words(values, within: tuple[float, float] = (-np.inf, np.inf)) -> str:
+    return mean_over_seeds(values, ".3g", within)

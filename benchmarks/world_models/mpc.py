@@ -19,9 +19,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from benchmarks.harness import Clock, Goal, by, fresh_seeds, over_seeds, reported
+from benchmarks.harness import Clock, Goal, by, fresh_seeds, mean_over_seeds, reported
 from benchmarks.world_models import kept
-from course_lib.evaluation import bootstrap_interval, evaluate
+from course_lib.evaluation import evaluate, t_interval
 from course_lib.rl import dqn, ppo
 from course_lib.rl.agent import Agent, AgentConfig
 from course_lib.rl.envs import Envs, Step, make
@@ -201,23 +201,23 @@ def judge(result: dict) -> list[Goal]:
             if method != "MPC":
                 goals.append(reported(f"{method}, {name}, {taken:,} real steps", _words(runs)))
         best = max(
-            bootstrap_interval([run["return"] for run in runs])[1]
+            t_interval([run["return"] for run in runs])[2]
             for (method, taken), runs in methods.items()
             if not method.startswith("MPC") and taken == steps
         )
-        low = bootstrap_interval([run["return"] for run in mine])[0]
+        low = t_interval([run["return"] for run in mine])[1]
         goals.append(
             Goal(
                 f"MPC against DQN and PPO, {name}, equal real steps",
-                "95 % intervals apart",
+                "95 % t intervals apart",
                 f"MPC's begins at {low:.0f}, the best peer's ends at {best:.0f}",
-                low > best,
+                bool(low > best),
             )
         )
     return goals
 
 
 def _words(runs: list[dict]) -> str:
-    returns = over_seeds([run["return"] for run in runs], ".0f")
+    returns = mean_over_seeds([run["return"] for run in runs], ".0f")
     learn, play = (np.mean([run[f"{what}_seconds"] for run in runs]) for what in ("learn", "play"))
     return f"{returns} over {len(runs)} seeds, {learn:.0f} CPU s to learn, {play:.1f} to play"

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from course_lib.evaluation import t_interval
+
 
 def smooth(values: Sequence[float] | np.ndarray, window: int) -> np.ndarray:
     """Mean over the last `window` entries at each position, shape (T,) -> (T,).
@@ -65,16 +67,19 @@ def align_curves(
 def curve_band(curves: np.ndarray, band: str = "iqr") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Middle, lower and upper curve over seeds: (seeds, T) -> three of (T,).
 
-    "iqr": median, 25th and 75th percentile. "bootstrap": mean and the percentile interval of
-    1000 resamples of whole seeds (Efron 1979), always with the same random numbers.
+    "iqr": median, 25th and 75th percentile. "t": mean and its 95 % t interval, at each position.
+    "bootstrap": mean and the percentile interval of 1000 resamples of whole seeds (Efron 1979),
+    always with the same random numbers; too narrow for few seeds.
     """
     if band == "iqr":
         low, middle, high = np.percentile(curves, [25, 50, 75], axis=0)
         return middle, low, high
+    if band == "t":
+        return t_interval(curves)
     if band == "bootstrap":
         rng = np.random.default_rng(0)
         seeds = len(curves)
         means = np.stack([curves[rng.integers(seeds, size=seeds)].mean(0) for _ in range(1000)])
         low, high = np.percentile(means, [2.5, 97.5], axis=0)
         return curves.mean(axis=0), low, high
-    raise ValueError(f'band must be "iqr" or "bootstrap", got {band!r}')
+    raise ValueError(f'band must be "iqr", "t" or "bootstrap", got {band!r}')

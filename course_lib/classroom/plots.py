@@ -63,8 +63,9 @@ def learning_curves(
         x, y: columns to draw.
         smooth: mean over this many records, looking back, before seeds are combined.
         goal: drawn as a horizontal line.
-        band: "iqr" draws the median and the middle half of the seeds, "bootstrap" the mean and
-            its 95 % bootstrap interval. The legend says which.
+        band: "iqr" draws the median and the middle half of the seeds, "t" the mean and its 95 %
+            t interval, "bootstrap" the mean and its 95 % bootstrap interval. The legend says
+            which.
         ax: where to draw; a new figure if None.
     """
     ax = axes_or_new(ax)
@@ -99,6 +100,7 @@ def learning_curves(
 
 _BANDS = {
     "iqr": "line: median, band: middle half of seeds",
+    "t": "line: mean, band: 95 % t interval",
     "bootstrap": "line: mean, band: 95 % bootstrap interval",
 }
 

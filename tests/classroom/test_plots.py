@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from course_lib.classroom import History, plots, style
+from course_lib.evaluation import t_interval
 
 nan = np.nan
 
@@ -52,7 +53,7 @@ def test_line_and_band_are_numpys_median_and_quartiles():
     assert "7 seeds" in ax.get_legend().get_texts()[0].get_text()
 
 
-def test_the_bootstrap_band_holds_the_mean_and_repeats():
+def test_the_bands_over_the_mean_hold_it_and_repeat():
     curves = np.random.default_rng(1).normal(size=(10, 5))
     middle, low, high = plots.curve_band(curves, "bootstrap")
     np.testing.assert_allclose(middle, curves.mean(axis=0))
@@ -63,7 +64,11 @@ def test_the_bootstrap_band_holds_the_mean_and_repeats():
     np.testing.assert_array_equal(plots.curve_band(curves, "bootstrap")[1], low)
     ax = plots.learning_curves({"DQN": runs(curves)}, band="bootstrap")
     assert "bootstrap" in ax.get_legend().get_title().get_text()
-    with pytest.raises(ValueError, match='band must be "iqr" or "bootstrap", got \'std\''):
+    middle, low, high = plots.curve_band(curves, "t")
+    np.testing.assert_allclose((middle, low, high), t_interval(curves))
+    ax = plots.learning_curves({"DQN": runs(curves)}, band="t")
+    assert "t interval" in ax.get_legend().get_title().get_text()
+    with pytest.raises(ValueError, match='band must be "iqr", "t" or "bootstrap", got \'std\''):
         plots.curve_band(curves, "std")
 
 

@@ -173,7 +173,11 @@ def test_verdicts_of_made_up_runs():
 
     better = [0.9, 0.8, 0.9, 0.8, 0.9]
     mixed = [0.9, 0.3, 0.8, 0.9, 0.95]
-    for theirs, word in [([0.2] * 5, "helps"), ([1.0] * 5, "hurts"), (mixed, "inconclusive")]:
+    for theirs, word in [
+        ([0.2] * 5, "helps"),
+        ([1.0] * 5, "hurts"),
+        (mixed, "no clear difference"),
+    ]:
         made = runs(benchmark.LORA, 36, better) + runs(benchmark.SMALL, 36, theirs)
         goals = benchmark.verdicts(made)
         assert [goal.measured.count(word) for goal in goals] == [2, 2]
