@@ -264,14 +264,36 @@ def truly_signed(paid: Sequence[dict[str, float]]) -> list[float]:
     return [float(np.mean([x[n] * truth[n].mean() > 0 for n in truth])) for x in paid]
 
 
+def label_error(run: dict, flip: float = 0.0) -> float:
+    """Calibration error against the labels, of q = (1 - flip) p + flip (1 - p), from the bins."""
+    predicted, observed, count = (np.array(run[k]) for k in ("predicted", "observed", "count"))
+    q = flip + (1 - 2 * flip) * predicted
+    return float(np.average(np.abs(q - observed), weights=count))
+
+
+def certainty(run: dict) -> float:
+    """How far the probabilities lie from one half, on average, from the bins."""
+    return float(np.average(np.abs(np.array(run["predicted"]) - 0.5), weights=run["count"]))
+
+
+def slope(run: dict) -> float:
+    """Slope of a reliability curve through (1/2, 1/2), least squares: below 1 is too sure."""
+    predicted, observed = np.array(run["predicted"]) - 0.5, np.array(run["observed"]) - 0.5
+    return float(np.average(predicted * observed, weights=run["count"])) / float(
+        np.average(predicted**2, weights=run["count"])
+    )
+
+
 def judge(result: dict) -> list[Goal]:
     seeds = len(result["seeds"])
     many = FEW if seeds == 1 else MANY
 
-    def column(name: str, kind: str, **wanted) -> list:
+    def rows(kind: str, **wanted) -> list[dict]:
         wanted["kind"] = kind
-        rows = [r for r in result["runs"] if all(r.get(k) == v for k, v in wanted.items())]
-        return [row[name] for row in rows]
+        return [r for r in result["runs"] if all(r.get(k) == v for k, v in wanted.items())]
+
+    def column(name: str, kind: str, **wanted) -> list:
+        return [row[name] for row in rows(kind, **wanted)]
 
     def curve(labeller: str, labels: int, name: str = "accuracy") -> list[float]:
         return column(name, "curve", labeller=labeller, labels=labels)
@@ -294,10 +316,12 @@ def judge(result: dict) -> list[Goal]:
     if agreement := curve("noisy", MOST, "agreement"):
         top, right = result["ceilings"]["noisy"], curve("noisy", MOST)
         two = [curve(name, many) for name in ("careless", "corrected")]
-        errors = [
-            mean_over_seeds(curve(name, many, "calibration_error"))
-            for name in ("careless", "corrected")
+        three = [
+            rows("curve", labeller=name, labels=many) for name in ("noisy", "careless", "corrected")
         ]
+        wrong = [label_error(r) for r in three[1]], [label_error(r, 0.2) for r in three[2]]
+        size = [[certainty(r) for r in runs] for runs in three]
+        slopes = [mean_over_seeds([slope(r) for r in runs]) for runs in three]
         lost = mean_over_seeds(np.subtract(two[0], lots), ".3f")
         goals += [
             Goal(
@@ -310,8 +334,19 @@ def judge(result: dict) -> list[Goal]:
             reported(
                 f"reward model, {many} labels of which a fifth is turned round: accuracy without "
                 "and with correction",
-                f"{more(*two, '.3f')[0]}; the former less none turned round {lost}; calibration "
-                f"error against careless labels {errors[0]} and {errors[1]}",
+                f"{more(*two, '.3f')[0]}; the former less none turned round {lost}",
+            ),
+            reported(
+                f"reward model, {many} labels of which a fifth is turned round: calibration error "
+                "against such labels, of p without and of q with correction",
+                more(*wrong, ".3f")[0],
+            ),
+            reported(
+                f"reward model, {many} labels, none turned round, a fifth, a fifth and corrected: "
+                "mean distance of p from 1/2; slope of observed on predicted",
+                f"{', '.join(mean_over_seeds(x) for x in size)}, corrected less a fifth per seed "
+                f"{mean_over_seeds(np.subtract(size[2], size[1]), '.3f')}, none less corrected "
+                f"{mean_over_seeds(np.subtract(size[0], size[2]), '.3f')}; {', '.join(slopes)}",
             ),
         ]
     noisy, biased = (column("per_word", "length", labeller=n) for n in ("noisy", "long-winded"))
@@ -340,6 +375,13 @@ def judge(result: dict) -> list[Goal]:
             f"last less middle: {ABOVE}",
             f"{mean_over_seeds(errors[0])}, {words}",
             grows,
+        ),
+        reported(
+            f"reward model, {many} noisy labels: slope of observed on predicted after "
+            f"{', '.join(map(str, steps))} updates",
+            ", ".join(
+                mean_over_seeds([slope(r) for r in rows("calibration", steps=n)]) for n in steps
+            ),
         ),
         reported(
             "ensemble of reward models: spread on replies that nobody wrote, over the spread on "

@@ -178,7 +178,8 @@ def scorer(model: RewardModel | Ensemble, pessimism: float = 0.0) -> Reward:
 def center(model: RewardModel | Ensemble, prompts: Tokens, responses: Tokens) -> None:
     """Set the zero: the mean reward of these responses, for each member of an ensemble by itself.
 
-    Pairs leave the zero open. Demonstrations are a usual choice (arXiv 1909.08593, 2.2).
+    Pairs leave the zero open. Demonstrations are a usual choice (Ouyang et al., arXiv 2203.02155,
+    section 3.5); Ziegler et al. (arXiv 1909.08593) took samples of the model before training.
     """
     for member in model.members if isinstance(model, Ensemble) else [model]:
         member.shift += rewards(member, prompts, responses).mean()
