@@ -29,8 +29,9 @@ def noisy_nll(chosen: Tensor, rejected: Tensor, share: Tensor, flip: float) -> T
     With the probability ``flip`` of a turned label, A is *labelled* better with probability
     q = (1 - flip) p + flip (1 - p), and the likelihood is that of q. p itself stays free to go
     to 0 or 1. This is the *forward* correction of Patrini et al. (arXiv 1609.03944, theorem 2).
-    The *backward* one weighs losses instead, ((1 - e) nll(A) - e nll(B)) / (1 - 2 e), as robust
-    DPO does (arXiv 2403.00409); label smoothing, (1 - e) nll(A) + e nll(B), pulls p towards 0.5.
+    The *backward* one weighs losses instead, ((1 - flip) nll(A) - flip nll(B)) / (1 - 2 flip), as
+    robust DPO does (arXiv 2403.00409); label smoothing, (1 - flip) nll(A) + flip nll(B), pulls p
+    towards 0.5.
     For ``flip`` above 0: without noise `pairwise_nll` is the loss, and safe from rounding.
     """
     p = torch.sigmoid(chosen - rejected)
