@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import torch
 
 from course_lib import allocator
 from course_lib.rl import ppo
@@ -182,10 +183,10 @@ def dream_batch(rollout: Rollout, config: ppo.Config) -> ppo.Batch:
 
     Ends are drawn, so each weight is 1 or 0: a step of weight 0 is left out of every loss.
     """
-    dreams = Rollout(*(field[:-1] for field in rollout))  # the reset row is no step of a dream
-    continues = 1 - dreams.terminated.to(dreams.rewards.dtype)
+    continues = 1 - rollout.terminated.to(rollout.rewards.dtype)
     targets = returns.dream_returns(
-        dreams.rewards, dreams.next_values, continues, config.gamma, config.lam
+        rollout.rewards, rollout.next_values, continues, config.gamma, config.lam
     )
-    reached = returns.continue_weights(continues) > 0
-    return ppo.flatten(dreams._replace(valid=reached), targets - dreams.values)
+    reached = torch.zeros_like(continues)  # the reset row is no step of a dream
+    reached[:-1] = returns.continue_weights(continues[:-1])
+    return ppo.flatten(rollout._replace(valid=reached > 0), targets - rollout.values)

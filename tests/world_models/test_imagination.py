@@ -68,7 +68,6 @@ def test_the_advantages_of_dreams_are_those_of_gae():
     rewards, values, following = torch.rand(3, 6, 8, generator=generator)
     terminated = torch.rand(6, 8, generator=generator) < 0.2
     truncated = torch.zeros_like(terminated)
-    truncated[-2] = ~terminated[-2]  # the horizon, one row before the reset
     # gae assumes that a row's successor has the next row's value; so must the test
     following[:-1] = values[1:]
     names = torch.arange(48).view(6, 8)  # of the rows, to tell which were kept
@@ -82,18 +81,6 @@ def test_the_advantages_of_dreams_are_those_of_gae():
     alive = torch.cat([torch.ones(1, 8).bool(), (~terminated).cumprod(0)[:-1].bool()])
     alive[-1] = False  # the reset row
     assert batch.obs.tolist() == names[alive].tolist()
-
-
-def test_a_dream_that_is_alive_at_its_horizon_ends_on_its_own_last_value():
-    envs = dream()
-    agent = Agent(make("MinAtar/Breakout", 1), dreamer.POLICY.agent)
-    rollout = Collector(envs).collect(agent, 6, torch.Generator().manual_seed(0))
-    assert rollout.truncated[4].any()
-    batch = dreamer.dream_batch(rollout, replace(dreamer.POLICY, gamma=0.97, lam=0.95))
-    parts = (rollout.values, rollout.next_values, rollout.terminated, rollout.truncated)
-    expected = returns.gae(rollout.rewards, *parts, 0.97, 0.95)
-    kept = rollout.valid.flatten()
-    assert torch.allclose(batch.advantages, expected.flatten()[kept], atol=1e-5)
 
 
 def test_ppo_learns_in_a_dream_without_any_change():
