@@ -107,7 +107,8 @@ def apply(model: nn.Module, config: Config, seed: int = 0) -> list[nn.Parameter]
     generator = randomness.generator(seed)
     for name, module in found.items():
         adapted = LoRALinear(module, config)
-        # As nn.Linear starts its weights; any scale will do, as B is zero.
+        # As nn.Linear starts its weights. The model starts unchanged whatever the scale, as B is
+        # zero; but the first steps grow with it.
         start = torch.empty(adapted.a.shape)
         nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator)
         adapted.a.data.copy_(start)

