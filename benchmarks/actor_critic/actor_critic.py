@@ -175,7 +175,7 @@ def gradient_noise(seed: int, batches: int) -> list[dict]:
 
 
 def with_episodes(row: dict, count: int) -> float:
-    """One batch's cosine with the true gradient, had it so many episodes: reckoned, not measured.
+    """One batch's cosine with the true gradient, had it so many episodes: calculated, not measured.
 
     The gradient of a batch is a mean over independent episodes, so its variance is BATCH / count
     times what it was and its mean is the same. In many dimensions what chance adds to the mean is
@@ -290,7 +290,7 @@ def judge(result: dict) -> list[Goal]:
         medians = ((lam, median(f"GAE {lam:g}", column)) for lam in LAMBDAS)
         return ", ".join(f"λ {lam:g}: {value:.2g}" for lam, value in medians)
 
-    def reckoned(count: int) -> str:
+    def calculated(count: int) -> str:
         words = []
         for lam in reversed(LAMBDAS):
             found = [with_episodes(row, count) for row in noise_runs[f"GAE {lam:g}"]]
@@ -335,8 +335,8 @@ def judge(result: dict) -> list[Goal]:
         ),
         *(
             reported(
-                f"the same for GAE and batches of {count}, reckoned from the noise of {BATCH}",
-                reckoned(count),
+                f"the same for GAE and batches of {count}, calculated from the noise of {BATCH}",
+                calculated(count),
             )
             for count in (16, 4, 1)
         ),

@@ -90,7 +90,7 @@ def leave_one_out(totals: Tensor) -> Tensor:
 
 
 def policy_gradient_loss(logp: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
-    """A number whose gradient is minus the policy gradient, so that descent goes uphill.
+    """A number whose gradient is minus the policy gradient per step: descent goes uphill.
 
     All (...) of one shape: ``logp`` of the actions taken, which carries the gradient;
     ``advantages``, how good each was, which counts as data; ``mask``, 1 where a row counts. The
