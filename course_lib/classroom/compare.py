@@ -58,6 +58,8 @@ def same(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     if not (_is_numeric(a) and _is_numeric(b)):
         return type(a) is type(b) and a == b
+    if type(a) in (int, float) and type(b) in (int, float):
+        a, b = float(a), float(b)  # `return 0` is a number like `return 0.0`
     x, y = _array(a), _array(b)
     if x.shape != y.shape or _kind(x) != _kind(y) or _is_tensor(a) != _is_tensor(b):
         return False

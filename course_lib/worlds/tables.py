@@ -15,15 +15,16 @@ class TableWorld(gymnasium.Env):
     """A world of ``states``: for each a list of moves, for each move a list of outcomes.
 
     Episodes begin in state 0. After ``clock`` steps the episode is truncated (0: never). Raises
-    ``RuntimeError`` for a step before the first reset or after an end, ``ValueError`` for an action
-    that is not there.
+    ``RuntimeError`` for a step before the first reset or after an end, and after ``most`` steps in
+    all (0: any number), ``ValueError`` for an action that is not there.
     """
 
-    def __init__(self, *states: list[list[Outcome]], clock: int = 0, seed: int = 0):
+    def __init__(self, *states: list[list[Outcome]], clock: int = 0, seed: int = 0, most: int = 0):
         self._moves = {s: dict(enumerate(moves)) for s, moves in enumerate(states)}
         self.observation_space = gymnasium.spaces.Discrete(len(states))
         self.action_space = gymnasium.spaces.Discrete(max(map(len, states)))
-        self.clock, self.first_seed = clock, seed
+        self.clock, self.first_seed, self.most = clock, seed, most
+        self.taken = 0
         self.state: int | None = None
         self.steps = 0
 
@@ -35,6 +36,12 @@ class TableWorld(gymnasium.Env):
     def step(self, action: int) -> tuple[int, float, bool, bool, dict]:
         if self.state is None:
             raise RuntimeError("step() was called where no episode runs: call reset() first")
+        if self.taken == self.most > 0:
+            raise RuntimeError(
+                f"this was one step more than {self.most}: stop after exactly so many, in the "
+                "middle of an episode if need be"
+            )
+        self.taken += 1
         moves = self._moves[self.state]
         if action not in moves:
             raise ValueError(f"the actions are 0 to {len(moves) - 1}, got {action!r}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import gymnasium
 import numpy as np
 
@@ -109,6 +111,8 @@ def _probes(rng: np.random.Generator) -> list[Case]:
         settings = SETTINGS | changed
         atol = settings.pop("atol", 1e-3)
         draw = np.random.default_rng(rng.integers(2**31))
+        world = copy.copy(world)
+        world.most = steps
         args = (world, steps, *settings.values(), draw)
         cases.append(Case(name, args, np.array(right, float), atol=atol, isolates=isolates))
     return cases

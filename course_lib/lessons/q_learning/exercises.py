@@ -108,6 +108,12 @@ def _explores_among_the_others(q: np.ndarray, epsilon: float) -> np.ndarray:
     return (1 - epsilon) * best + epsilon * (1 - best) / (len(q) - 1)
 
 
+def _explores_among_the_others_that_are_worse(q: np.ndarray, epsilon: float) -> np.ndarray:
+    best = q == q.max()
+    others = (1 - best) / max(1, len(q) - best.sum())
+    return (1 - epsilon) * best / best.sum() + epsilon * others
+
+
 epsilon_greedy = Exercise(
     reference=tabular.epsilon_greedy,
     cases=_policy_cases,
@@ -144,6 +150,12 @@ epsilon_greedy = Exercise(
             _explores_among_the_others,
             "You share epsilon among the *other* actions. A random action is any action, the best "
             "one included: each gets `epsilon / A`.",
+        ),
+        Mistake(
+            "explores among the others, and lets the best share",
+            _explores_among_the_others_that_are_worse,
+            "The best ones share, as they should. But you give epsilon to the *other* actions. A "
+            "random action is any action, the best included: each gets `epsilon / A`.",
         ),
     ),
     hints=(

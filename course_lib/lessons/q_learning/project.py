@@ -47,8 +47,8 @@ def mean_return(learn: Learn, seed: int) -> float:
     return float(np.mean(env.returns[:EPISODES]))
 
 
-def baseline(env: gymnasium.Env, episodes: int, seed: int) -> None:
-    """The lesson's Q-learning; epsilon falls from 1 to 0.05 in the first half."""
+def baseline(env: gymnasium.Env, episodes: int, seed: int) -> np.ndarray:
+    """The lesson's Q-learning; epsilon falls from 1 to 0.05 in the first half. Returns Q."""
     steps = episodes * SIZE
     config = tabular.Config(
         steps=steps, alpha=1.0, epsilon_start=1.0, epsilon=0.05, epsilon_steps=steps // 2
@@ -56,6 +56,7 @@ def baseline(env: gymnasium.Env, episodes: int, seed: int) -> None:
     q = np.zeros((env.observation_space.n, env.action_space.n))
     for _ in tabular.q_learning(q, env, config, seed):
         pass
+    return q
 
 
 def reference(env: gymnasium.Env, episodes: int, seed: int) -> None:
@@ -89,20 +90,24 @@ def reference(env: gymnasium.Env, episodes: int, seed: int) -> None:
 PROJECT = Project(
     lesson="q_learning",
     question="Epsilon-greedy explores without a plan. In `deep_sea(12)`, from "
-    "`course_lib.worlds.deep_sea`, an episode of pure chance finds the treasure less than once in "
-    "4,000. The bandits of this lesson had better ideas, but a bandit has one state. **Carry one "
+    "`course_lib.worlds.deep_sea`, an episode of pure chance finds the treasure about once in "
+    "12,000. The bandits of this lesson had better ideas, but a bandit has one state. **Carry one "
     "of them over to a world with many.** Steering fails now and then, so one try of an action "
     "does not tell what it does.",
     answer="`learn(env, episodes, seed)`. It plays that many episodes in `env`, a world with "
-    "Gymnasium's `reset` and `step`, and learns on the way. It is told nothing about the map.",
-    begin="play `deep_sea(3)` by hand and draw its map. Then run `task.measure(baseline, [200])`, "
-    "with the `baseline` of `course_lib.lessons.q_learning.project`, and look at its table: in "
-    "which squares has it ever steered right?",
+    "Gymnasium's `reset` and `step`, and learns on the way. All of them count, those before the "
+    "treasure is found as well, as in a regret; what it returns is not looked at. It is told "
+    "nothing about the map, and each seed draws another one.",
+    begin="make `env = deep_sea(3)`, call `env.reset()`, then `env.step(0)` or `env.step(1)`, and "
+    "draw the map (`help(deep_sea)` says how squares are numbered). Then take `baseline` from "
+    "`course_lib.lessons.q_learning.project`: after `q = baseline(deep_sea(12, 200), 1000, 200)`, "
+    "`(q.min(axis=1) < 0).reshape(12, 12)` shows where it has steered right, for only that costs.",
     metric=mean_return,
     unit="mean return of 1,000 episodes (0.35 is the most that anybody who knows the map can earn)",
     rubric={
-        "pass": "better than the baseline on its ten seeds, the interval of the difference off "
-        "zero; your rule in words and as one formula.",
+        "pass": "above zero on the ten seeds, the interval of your mean off zero; your rule in "
+        "words and as one formula. (To beat the baseline is not enough: who never explores pays "
+        "for fewer steps to the right, and beats it without ever seeing the treasure.)",
         "good": "at least 0.2 on average, and an ablation that shows which part of your rule does "
         "it. A curve of the returns says when the treasure is found.",
         "excellent": "at least 0.28; how the number of episodes until then grows with the size of "
