@@ -17,14 +17,13 @@ from benchmarks.harness import Goal, reported
 from course_lib.evaluation import evaluate
 from course_lib.rl import envs, losses, ppo, returns
 from course_lib.rl.agent import Agent
-from course_lib.rl.rollout import Batch
 
 ENV, CLIP = "CartPole-v1", 0.2
 CONFIG = ppo.Config(num_envs=64, rollout_length=32, gamma=0.98, lam=0.8, learning_rate=3e-3)
 DISTANCES = [0, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
 
 
-def half_trained(seed: int) -> tuple[Agent, Batch]:
+def half_trained(seed: int) -> tuple[Agent, ppo.Batch]:
     """An agent whose last 100 episodes are worth 100, and the batch that it plays next."""
     poles = envs.make(ENV, CONFIG.num_envs, seed)
     agent = Agent(poles, CONFIG.agent, seed)
@@ -39,7 +38,7 @@ def half_trained(seed: int) -> tuple[Agent, Batch]:
     return agent, ppo.flatten(rollout, advantages)
 
 
-def promises(agent: Agent, batch: Batch, advantages: Tensor) -> tuple[Tensor, Tensor]:
+def promises(agent: Agent, batch: ppo.Batch, advantages: Tensor) -> tuple[Tensor, Tensor]:
     """The surrogate of the present policy, and what the clip leaves of it."""
     logp = agent.network.policy(batch.obs).logp(batch.actions)
     ratio = losses.probability_ratio(logp, batch.logp)
