@@ -55,6 +55,10 @@ def details(config: ppo.Config) -> dict[str, ppo.Config]:
     body = config.agent
     found = {
         "one epoch": replace(config, epochs=1),
+        # Fewer epochs are fewer gradient steps, too; here each makes up for the ones left out.
+        "one epoch, larger rate": replace(
+            config, epochs=1, learning_rate=config.epochs * config.learning_rate
+        ),
         "no clip": replace(config, clip=NEVER),
         "no whitening of advantages": replace(config, whiten=False),
         "no annealing of the learning rate": replace(config, anneal=False),

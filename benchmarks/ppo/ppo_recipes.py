@@ -21,8 +21,8 @@ import numpy as np
 
 from benchmarks.harness import Goal, by, fresh_seeds, reported
 from benchmarks.ppo import ppo_peers
+from benchmarks.ppo.ppo_runs import ratio
 from benchmarks.ppo.ppo_vs_peers import CHECK_EVERY, ENV, SOLVED, Checks, Solved
-from course_lib.evaluation import t_interval
 from course_lib.rl import ppo
 from course_lib.rl.agent import Agent, AgentConfig
 from course_lib.rl.envs import make
@@ -128,15 +128,8 @@ COLUMNS = {
 }
 
 
-def ratio(above: list[dict], below: list[dict], column: str) -> tuple[float, float, float]:
-    """How many times more, seed by seed: the geometric mean and its 95 % t interval."""
-    logs = [np.log(a[column] / b[column]) for a, b in zip(above, below, strict=True)]
-    middle, low, high = np.exp(t_interval(logs))
-    return float(middle), float(low), float(high)
-
-
 def judge(result: dict[str, Any]) -> list[Goal]:
-    """The four medians, then what the code and what the recipe make of each column.
+    """The four medians, then what the code, the recipe and both make of each column.
 
     Times are compared, not stated: the machine may be busy, but it is equally so for all four.
     """
@@ -156,6 +149,7 @@ def judge(result: dict[str, Any]) -> list[Goal]:
         f"{sb3} over {ours}, both with {recipe}": ((sb3, recipe), (ours, recipe))
         for recipe in (OURS, ZOO)
     } | {f"{ZOO} over {OURS}, both in {code}": ((code, ZOO), (code, OURS)) for code in CODES}
+    contrasts[f"{sb3} with {ZOO} over {ours} with {OURS}"] = ((sb3, ZOO), (ours, OURS))
     for what, (above, below) in contrasts.items():
         words = []
         for column, name in COLUMNS.items():

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.harness import Clock, Goal
-from course_lib.evaluation import evaluate
+from course_lib.evaluation import evaluate, t_interval
 from course_lib.rl import ppo
 from course_lib.rl.agent import Agent
 from course_lib.rl.envs import Envs, make
@@ -45,6 +45,13 @@ def curve(rows: list[dict], points: int, digits: int) -> dict:
 def test(policy: Callable, env: str, seed: int, episodes: int) -> np.ndarray:
     """Returns of greedy episodes in environments that no agent trained in."""
     return evaluate(policy, make(env, episodes, 10_000 + seed), episodes)
+
+
+def ratio(above: list[dict], below: list[dict], column: str) -> tuple[float, float, float]:
+    """How many times more, seed by seed: the geometric mean and its 95 % t interval."""
+    logs = [np.log(a[column] / b[column]) for a, b in zip(above, below, strict=True)]
+    middle, low, high = np.exp(t_interval(logs))
+    return float(middle), float(low), float(high)
 
 
 def train_and_test(env: str, config: ppo.Config, seed: int, episodes: int) -> dict:

@@ -13,8 +13,9 @@ import contextlib
 
 import numpy as np
 
-from benchmarks.harness import Clock, Goal, by, fresh_seeds
+from benchmarks.harness import Clock, Goal, by, fresh_seeds, reported
 from benchmarks.ppo import ppo_peers
+from benchmarks.ppo.ppo_runs import ratio
 from course_lib.evaluation import evaluate
 from course_lib.rl import ppo
 from course_lib.rl.agent import Agent
@@ -93,7 +94,7 @@ def judge(result: dict) -> list[Goal]:
 
     ours, *peers = AGENTS
     seconds, solved = median(ours, "seconds"), all(r["solved"] for r in runs[ours])
-    return [
+    goals = [
         Goal(
             f"PPO against {peer}, {ENV}: median time to first reach 475",
             ">= 5 times less",
@@ -104,3 +105,8 @@ def judge(result: dict) -> list[Goal]:
         )
         for peer in peers
     ]
+    for peer in peers:
+        middle, low, high = ratio(runs[peer], runs[ours], "steps_to_first_475")
+        what = f"PPO, {ENV}: {peer} over {ours}, steps to first reach 475, times (95 % t interval)"
+        goals.append(reported(what, f"{middle:.2f} [{low:.2f}, {high:.2f}]"))
+    return goals
