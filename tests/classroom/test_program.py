@@ -219,6 +219,11 @@ FORMS = {  # what it shows: the cells of a notebook
         "import numpy as np\nONES = np.ones(3)",
         ONE.replace("ONE", "success_rate(ONES, 1.0).item()"),
     ],
+    "comprehension over what its own name was": [
+        "x = [1.0]",
+        "ONE = [x for x in x]",
+        FIRST,
+    ],
     "cell above that fails": ["ONE = [1.0, 2.0]", "ONE[5] = 3.0", FIRST],
     "cell above that fails midway": [
         "ONE = [3.0]",

@@ -144,7 +144,8 @@ def _loop_names(source: str) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ListComp | ast.SetComp | ast.DictComp):
             targets = [n for g in node.generators for n in ast.walk(g.target)]
-            for name in ast.walk(node):
+            outside = {*ast.walk(node.generators[0].iter)}  # evaluated before the loop begins
+            for name in {*ast.walk(node)} - outside:
                 inside.setdefault(id(name), set()).update(getattr(n, "id", "") for n in targets)
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
