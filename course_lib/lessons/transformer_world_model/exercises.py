@@ -167,6 +167,19 @@ event_nll = Exercise(
     learns who survives: `terminated.to` becomes `(~terminated).to`. Your end head learns the
       opposite: the logit is that of *ending*, so its target is `terminated`, not `1 - terminated`.
 
+    averages the places: `reward_logits[:, of_action]` becomes `reward_logits.unflatten(1, (steps,
+      places)).mean(2)`, `end_logits[:, of_action]` becomes `end_logits.unflatten(1, (steps,
+      places)).mean(2)`. You took the mean over the K places of a step. Those before the action
+      cannot know: read the last place alone.
+
+    places before steps: `reward_logits[:, of_action]` becomes `reward_logits.unflatten(1, (places,
+      steps))[:, -1]`, `end_logits[:, of_action]` becomes `end_logits.unflatten(1, (places,
+      steps))[:, -1]`. You cut the sequence into K rows of T. The K places of a step follow one
+      another, so the shape is (B, T, K).
+
+    no minus: `(reward + end) * kept` becomes `-(reward + end) * kept`. Your sign is wrong: -log p
+      is never negative. A loss of the other sign would make the truth *less* likely.
+
     half of both: `(reward + end) * kept` becomes `(reward + end) / 2 * kept`. You averaged the
       two surprises. A step's surprise about two things is their *sum*.
     """,
@@ -285,6 +298,13 @@ sample_frame = Exercise(
       draw. In float32 the last sum may be 0.9999999, and a draw just as large: count the marks that
       it has passed, and keep the number at most V - 1.
 
+    the border of a probability: `decode(tokens) > 0` becomes `decode(tokens) > 0.5`. 0.5 is the
+      border of a probability. These are logits: their border is 0.
+
+    tosses the cells: `decode(tokens) > 0` becomes `decode(tokens).sigmoid() > draws[:, None, None,
+      None]`. You drew a token, and then tossed each cell as well. The draw is spent on the token;
+      with the future known, every cell is: 1 where its logit is above 0.
+
     returns logits: `(decode(tokens) > 0).to(torch.uint8)` becomes `decode(tokens)`. You returned
       the decoder's logits. A frame is 1 where the logit is above 0, else 0, as uint8.
 
@@ -324,7 +344,7 @@ def _column(*numbers: float) -> np.ndarray:
 
 
 def _return_cases(rng: np.random.Generator) -> list[Case]:
-    dream = (_column(1, 0, 4), _column(6, 2, 8))
+    dream = (_column(1, 0, 4), _column(6, 2, 10))
     short = (_column(1, 2), _column(10, 20), _column(0.5, 1), 0.9, 0.0)
     steps, dreams, gamma, lam = 5, 3, float(rng.uniform(0.8, 0.98)), float(rng.uniform(0.6, 0.9))
     rewards, values = rng.normal(size=(2, steps, dreams)) + 1
@@ -339,15 +359,15 @@ def _return_cases(rng: np.random.Generator) -> list[Case]:
             reach *= lam
     drawn = (rewards, values, alive, gamma, lam)
     return [
-        case(  # from the end: 4 + 0.5 * 8 = 8; 0 + 0.5 * (0.5 * 2 + 0.5 * 8) = 2.5; ...
+        case(  # from the end: 4 + 0.5 * 10 = 9; 0 + 0.5 * (0.5 * 2 + 0.5 * 9) = 2.75; ...
             "three steps that surely go on, gamma and lam one half",
             (*dream, _column(1, 1, 1), 0.5, 0.5),
-            _column(1 + 0.5 * (3 + 1.25), 2.5, 8),
+            _column(1 + 0.5 * (3 + 1.375), 2.75, 9),
         ),
-        case(  # 4 + 0.5 * 0.5 * 8 = 6; nothing after step 1; 1 + 0.5 * 0.8 * (3 + 0)
+        case(  # 4 + 0.5 * 0.5 * 10 = 6.5; nothing after step 1; 1 + 0.5 * 0.8 * (3 + 0)
             "the second step is the end; the others go on with probability 0.8 and 0.5",
             (*dream, _column(0.8, 0, 0.5), 0.5, 0.5),
-            _column(2.2, 0, 6),
+            _column(2.2, 0, 6.5),
         ),
         case("lam 0: only the next value counts", short, _column(1 + 0.9 * 0.5 * 10, 2 + 0.9 * 20)),
         case("three random dreams", drawn, expected, atol=1e-5),
@@ -362,8 +382,17 @@ dream_returns = Exercise(
       torch.zeros_like(next_values[-1])`. Your last return ends on 0 instead of the last value. The
       dream stops at its horizon, the game would not: start the recursion with `next_values[-1]`.
 
+    the last value itself: `returns[t] = following` becomes `returns[t] = following = following if
+      t < len(rewards) - 1 else next_values[t]`. You returned the last next value itself. It stands
+      in for the return *after* the last step; that step's own reward, discount and continue
+      probability still apply.
+
     lives for ever: ` * continues[t]` goes. `continues` changes nothing in your version. A step
       that probably ends the episode has little future: multiply what lies ahead by it.
+
+    goes on where it ends: `continues[t]` becomes `(1 - continues[t])`. You multiplied the future
+      by the probability of *ending*. `continues` already is the probability of going on: it stands
+      where `1 - terminated` stood.
 
     the step before decides: `continues[t]` becomes `(continues[t - 1] if t else 1.0)`. You used
       the continue probability of the step before. Whether there is a state after step t is what
@@ -382,6 +411,15 @@ dream_returns = Exercise(
       next_values[t] + lam * continues[t] * following)`. Only the return of the next step is
       multiplied by `continues` in your version. If the episode ends there is no next state at all,
       so its value may not come either: multiply both.
+
+    the return for certain: `gamma * continues[t] * ahead` becomes `gamma * ((1 - lam) *
+      continues[t] * next_values[t] + lam * following)`. Only the next value is multiplied by
+      `continues` in your version. If the episode ends nothing comes after it, neither value nor
+      return: multiply both.
+
+    an advantage: `returns[t] = following` becomes `returns[t] = following - (next_values[t - 1] if
+      t else 0)`. You took off the value of the state that the step began in. What is left is an
+      advantage, as GAE gives it. Asked for is the return itself: nothing is taken off.
 
     lam the wrong way round: `(1 - lam) * next_values[t] + lam * following` becomes `lam *
       next_values[t] + (1 - lam) * following`. `lam` and `1 - lam` are exchanged: lam 0 must give
@@ -430,6 +468,10 @@ continue_weights = Exercise(
     counts its own end: `return reached` becomes `return continues.cumprod(0)`. Your weight of a
       step contains its own continue probability. The step that ends an episode happened, and it
       teaches the most: multiply only those *before* it.
+
+    its own alone: `return reached` becomes `return continues`. You returned `continues` itself,
+      the probability that the game goes on *after* a step. A weight says how likely the step is
+      reached: the product of those before it.
 
     looks back one step: `.cumprod(0)` goes. You looked back one step only. To be reached, *all*
       steps before must have gone on: their product.
