@@ -15,8 +15,9 @@ def dream_returns(
     """TD(lambda) returns of imagined steps, (T, N).
 
     ``rewards``, ``next_values`` and ``continues`` (T, N): what a step earned, what the state it
-    led to is worth, and the probability in [0, 1] that there is such a state. The last step ends
-    on ``next_values``: a dream stops at its horizon, the game would not have.
+    led to is worth, and the probability in [0, 1] that there is such a state. Beyond the
+    last step there is no return, so ``next_values[-1]`` stands in for it: a dream stops at its
+    horizon, the game would not have.
     Hafner et al., arXiv 2301.04104, equation 7.
     """
     for name, value in (("gamma", gamma), ("lam", lam)):
