@@ -41,6 +41,10 @@ best_of_n_kl = Exercise(
         KL(model || best-of-n), the mean under the model's own responses. Wanted is the mean over
         what is chosen: E[log u] under the density n u^(n - 1) is -1 / n, not -1.
 
+    under the single reply's density: `(n - 1) / n` becomes `(n - 1)`. You took the mean under the
+        single reply's density, 1. Take it under that of the chosen one, n u^(n - 1). (A divergence
+        is never negative; yours is.)
+
     in bits: `math.log(n)` becomes `math.log2(n)`. Your logarithm has base 2. KL is in nats here, as
         everywhere in this course: `math.log`.
 
@@ -112,6 +116,22 @@ best_value = Exercise(
         _log_choose(N, n)).exp()` becomes `torch.full_like(i, 1 / len(i))`. You averaged the
         responses from number n on, all alike. The higher one stands, the more draws it is the best
         of: number i counts C(i - 1, n - 1) / C(N, n).
+
+    counts from 0: `_log_choose(i - 1, n - 1)` becomes `_log_choose((i - 2).clamp(min=0), n - 1)`.
+        You count from 0 but use the formula for numbers from 1: at index i there are i responses
+        below, so the weight is C(i, n - 1) / C(N, n).
+
+    counts from 0 and leaves out the first: `torch.arange(n, N + 1` becomes `torch.arange(n, N`,
+        `n - 1 :` becomes `n:`. You count from 0 but use the formula for numbers from 1, so the
+        response at index n - 1 gets no weight: at index i there are i responses below, and the
+        weight is C(i, n - 1) / C(N, n).
+
+    no division: ` - _log_choose(N, n)` goes. Your weights do not add up to 1: divide by the number
+        of all choices, C(N, n).
+
+    divides by N: `- _log_choose(N, n)` becomes `- math.log(N)`. You divide by N, the number of
+        responses, and your weights do not add up to 1. They count choices of n responses: divide by
+        the number of all choices, C(N, n).
 
     at most number i: `_log_choose(i - 1, n - 1)` becomes `_log_choose(i, n)`. C(i, n) / C(N, n) is
         the probability that the best is number i *or lower*. That it is number i: i is drawn, and
@@ -237,6 +257,10 @@ stop_at = Exercise(
     keeps the last policy: `return best` becomes `return i`. You return the update at which you
         noticed. By then the policy has been getting worse for `patience` updates: return the best
         one before.
+
+    looks into the future, with patience: `best = 0` becomes
+        `best = max(range(len(second)), key=lambda j: second[j])`. You take the best update of the
+        whole run. When you are at update i you know only 0 to i: keep `best` up to date as you go.
 
     one update too patient: `>= patience` becomes `> patience`. You wait one update too long: stop
         as soon as `i - best >= patience`.
