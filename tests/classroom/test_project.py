@@ -6,6 +6,7 @@ from dataclasses import replace
 import nbformat
 import pytest
 
+import course_lib.lessons  # noqa: F401, it hands the classroom its projects
 from course_lib.classroom import project
 from course_lib.classroom.assign import solved_copy, student_copy
 from course_lib.classroom.project import Project
