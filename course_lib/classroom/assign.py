@@ -154,9 +154,10 @@ def emptied(source: str, definition: ast.FunctionDef) -> str:
 
 def _header_end(definition: ast.FunctionDef, lines: list[str]) -> tuple[int, int]:
     """The line, counted from 1, and the column behind the colon that ends the signature."""
-    start, deep, rest = definition.lineno - 1, 0, iter(lines[definition.lineno - 1 :])
-    first = _indent(lines[start])
-    reader = iter([lines[start][len(first) :] + "\n", *(line + "\n" for line in list(rest)[1:])])
+    start, deep = definition.lineno - 1, 0
+    first = _indent(lines[start])  # the tokenizer takes no indented beginning
+    text = [lines[start].removeprefix(first), *lines[start + 1 :]]
+    reader = iter([f"{line}\n" for line in text])
     for token in tokenize.generate_tokens(lambda: next(reader, "")):
         if token.type == tokenize.OP:
             deep += (token.string in "([{") - (token.string in ")]}")
