@@ -408,6 +408,7 @@ def test_a_link_to_a_folder_is_followed_at_the_top_alone(tmp_path):
     (tmp_path / "in" / "ada" / "02_dqn.ipynb").write_text("{}")
     (tmp_path / "in" / "ada" / "more").symlink_to(tmp_path / "elsewhere" / "bob")
     (tmp_path / "in" / "bob").symlink_to(tmp_path / "elsewhere" / "bob")
+    (tmp_path / "in" / "eve").symlink_to(tmp_path / "in" / "ada")
     found = submissions.find(tmp_path / "in")
     assert [(each.student, each.path) for each in found] == [
         ("ada", "ada/02_dqn.ipynb"),

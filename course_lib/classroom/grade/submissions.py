@@ -90,14 +90,19 @@ def find(top: Path) -> list[Submission]:
 def _files(top: Path) -> dict[str, str]:
     """The regular files below a folder, and links to files, which are not followed.
 
-    A link to a folder is followed at the top, where whoever collects may have put it. Raises
+    A link to a folder is followed at the top, where whoever collects may have put it, unless it
+    leads to another student's folder there. Raises
     FileNotFoundError where a folder cannot be read: its student would be lost.
     """
 
     def refuse(error: OSError) -> None:
         raise FileNotFoundError(f"The folder {error.filename} cannot be read: {error.strerror}.")
 
-    links = [path for path in top.iterdir() if path.is_symlink() and path.is_dir()]
+    links = [
+        path
+        for path in top.iterdir()
+        if path.is_symlink() and path.is_dir() and top.resolve() not in path.resolve().parents
+    ]
     names = {}
     for folder, _, inside in itertools.chain(*(os.walk(f, onerror=refuse) for f in (top, *links))):
         for path in (Path(folder, name) for name in inside):
