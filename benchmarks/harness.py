@@ -60,15 +60,10 @@ def iqm_over_seeds(values: Sequence[float], form: str = ".2f") -> str:
 def mean_over_seeds(
     values: Sequence[float], form: str = ".2f", within: tuple[float, float] = (-np.inf, np.inf)
 ) -> str:
-    """The mean over seeds and its 95 % t interval: "2.43 [1.98, 2.89]".
+    """``evaluation.over_seeds`` with two decimals."""
+    from course_lib.evaluation import over_seeds
 
-    Its ends are cut to what is possible at all, ``within``: a share is never above 1.
-    """
-    from course_lib.evaluation import t_interval
-
-    mean, *ends = t_interval(values)
-    low, high = np.clip(ends, *within)
-    return f"{mean:{form}} [{low:{form}}, {high:{form}}]"
+    return over_seeds(values, form, within)
 
 
 def by(runs: Sequence[dict], *keys: str) -> dict:

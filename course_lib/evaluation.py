@@ -117,6 +117,20 @@ def t_interval(
     return middle, middle - half, middle + half
 
 
+def over_seeds(
+    values: Sequence[float], form: str = ".3g", within: tuple[float, float] = (-np.inf, np.inf)
+) -> str:
+    """The mean over seeds and its 95 % t interval in words: "2.43 [1.98, 2.89]"; of one, itself.
+
+    The ends are cut to what is possible at all, ``within``: a share is never above 1.
+    """
+    mean, *ends = t_interval(values)
+    if len(values) < 2:
+        return f"{mean:{form}}"
+    low, high = np.clip(ends, *within)
+    return f"{mean:{form}} [{low:{form}}, {high:{form}}]"
+
+
 def claim(sentence: str, measured: float, comparison: str, goal: float) -> None:
     """State a claim that this very run must support; raise `AssertionError` if it does not.
 

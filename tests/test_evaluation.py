@@ -10,6 +10,7 @@ from course_lib.evaluation import (
     committed_result,
     evaluate,
     iqm,
+    over_seeds,
     success_rate,
     t_interval,
 )
@@ -98,3 +99,9 @@ def test_the_t_interval_is_scipys_and_covers_what_it_says():
     _, low, high = t_interval(draws)
     assert 0.94 < np.mean((low <= 0) & (high >= 0)) < 0.96
     assert np.isnan(t_interval([3.0])[1])
+
+
+def test_a_mean_over_seeds_stands_with_its_interval():
+    assert over_seeds([1.0, 2.0, 3.0]) == "2 [-0.484, 4.48]"
+    assert over_seeds([1.0, 2.0, 3.0], ".1f", within=(0, 1)) == "2.0 [0.0, 1.0]"
+    assert over_seeds([2.5]) == "2.5", "one seed has no spread"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from benchmarks.harness import Goal, by, fresh_seeds
 from course_lib import lessons
-from course_lib.classroom.project import BASELINE, REFERENCE, over
-from course_lib.evaluation import t_interval
+from course_lib.classroom.project import BASELINE, REFERENCE
+from course_lib.evaluation import over_seeds, t_interval
 
 
 def measure(quick: bool) -> dict:
@@ -37,7 +37,8 @@ def judge(result: dict) -> list[Goal]:
             Goal(
                 f"project of {lesson}: {project.unit}, {len(mine)} seeds",
                 "the reference above the baseline, t interval off 0",
-                f"reference {over(mine)}, baseline {over(theirs)}, difference {over(gain)}",
+                f"reference {over_seeds(mine)}, baseline {over_seeds(theirs)}, "
+                f"difference {over_seeds(gain)}",
                 len(gain) > 1 and bool(t_interval(gain)[1] > 0),
             )
         )

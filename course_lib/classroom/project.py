@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from course_lib.classroom import cards
-from course_lib.evaluation import committed_result, t_interval
+from course_lib.evaluation import committed_result, over_seeds, t_interval
 
 LEVELS = ("pass", "good", "excellent")
 BASELINE, REFERENCE = "baseline", "reference"  # whose runs they are in the benchmark
@@ -68,7 +68,7 @@ class Project:
 
     def compared(self, mine: Sequence[float], theirs: Sequence[float]) -> str:
         """The metric over seeds, the baseline's, and whether their difference is off zero."""
-        words = f"{over(mine)} {self.unit}; baseline {over(theirs)}"
+        words = f"{over_seeds(mine)} {self.unit}; baseline {over_seeds(theirs)}"
         if len(mine) < 2:
             return f"{words}. One seed tells little: measure more."
         gain, low, high = t_interval(np.subtract(mine, theirs) * (1 if self.more else -1))
@@ -81,7 +81,7 @@ class Project:
         return [
             self.question,
             f"**You write** {self.answer}",
-            f"**To beat:** {over(theirs)} {self.unit} over {len(theirs)} seeds "
+            f"**To beat:** {over_seeds(theirs)} {self.unit} over {len(theirs)} seeds "
             f"(`python -m benchmarks {BENCHMARK}`).",
             f"**The first ten minutes:** {self.begin}",
             *(f"**{level.capitalize()}:** {text}" for level, text in self.rubric.items()),
@@ -93,13 +93,6 @@ class Project:
     def _repr_html_(self) -> str:
         inside = "".join(f"<p>{cards.markup(line)}</p>" for line in self.lines())
         return f'<div style="max-width: 46em; line-height: 1.6"><p><b>Project</b></p>{inside}</div>'
-
-
-def over(values: Sequence[float]) -> str:
-    """The mean over seeds, with its 95 % t interval where there are several."""
-    if len(values) < 2:
-        return f"{np.mean(values):.3g}"
-    return "{:.3g} [{:.3g}, {:.3g}]".format(*t_interval(values))
 
 
 _look_up: Callable[[str], Project] | None = None  # handed over by `course_lib.lessons`
