@@ -8,7 +8,10 @@ from torch import Tensor
 
 from course_lib.classroom.cases import bits, case, floats
 from course_lib.classroom.check import Case, Exercise
+from course_lib.lessons.adaptation import build
 from course_lib.lm import encoder, finetune, lora, prompting
+
+train_lora = build.train_lora
 
 # --- A prompt with examples --------------------------------------------------------------------
 
