@@ -90,3 +90,5 @@ RUNS = {
     "merge_weight": (merged_logits, "forgets the scale"),
     "masked_mean": (sentence_vectors, "averages the padding too"),
 }
+
+CALLED = {"train_lora"}

@@ -179,3 +179,72 @@ def masked_mean(hidden, mask):
     h, m = hidden.numpy(), mask.numpy().astype("float32")
     total = np.matmul(m[:, None, :], h)[:, 0]
     return torch.from_numpy(total / np.maximum(m.sum(1, keepdims=True), 1))
+
+
+# %% train_lora: gradients by hand, token by token, in NumPy
+def train_lora(updates, weight, a, b, scale, learning_rate):
+    W, A, B = (m.double().numpy().copy() for m in (weight, a, b))
+    for update in updates:
+        n, dA, dB = 0, np.zeros_like(A), np.zeros_like(B)
+        for hidden, tokens, mask in update:
+            for row in range(len(tokens)):
+                for t in range(1, tokens.shape[1]):
+                    if not mask[row, t]:
+                        continue
+                    u = hidden[row, t - 1].double().numpy()
+                    z = W @ u + scale * (B @ (A @ u))
+                    p = np.exp(z - z.max())
+                    p = p / p.sum()
+                    p[tokens[row, t].item()] -= 1
+                    dB += scale * np.outer(p, A @ u)
+                    dA += scale * np.outer(B.T @ p, u)
+                    n += 1
+        A = A - learning_rate * dA / n
+        B = B - learning_rate * dB / n
+    return torch.tensor(A).float(), torch.tensor(B).float()
+
+
+# %% train_lora: a module with two parameters, cross entropy with ignored labels
+class Adapted(torch.nn.Module):
+    def __init__(self, weight, a, b, scale):
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.a = torch.nn.Parameter(a.clone())
+        self.b = torch.nn.Parameter(b.clone())
+        self.scale = scale
+
+    def forward(self, x):
+        return x @ self.weight.t() + self.scale * (x @ self.a.t()) @ self.b.t()
+
+
+def train_lora(updates, weight, a, b, scale, learning_rate):
+    model = Adapted(weight, a, b, scale)
+    optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
+    for micro_batches in updates:
+        tokens_learned = torch.cat([mask.flatten() for _, _, mask in micro_batches]).sum()
+        for hidden, tokens, mask in micro_batches:
+            labels = torch.where(mask, tokens, torch.full_like(tokens, -100))
+            loss = F.cross_entropy(
+                model(hidden)[:, :-1].reshape(-1, len(weight)),
+                labels[:, 1:].reshape(-1),
+                reduction="sum",
+            )
+            (loss / tokens_learned).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model.a.data, model.b.data
+
+
+# %% train_lora: all tokens of an update in one list, no micro-batches, no optimiser
+def train_lora(updates, weight, a, b, scale, learning_rate):
+    def loss_of(a, b, x, y):
+        logits = x @ (weight + scale * b @ a).T
+        return (logits.logsumexp(-1) - logits[torch.arange(len(y)), y]).mean()
+
+    for update in updates:
+        x = torch.cat([h[:, :-1][m[:, 1:]] for h, _, m in update])
+        y = torch.cat([t[m] for _, t, m in update])
+        a, b = a.detach().requires_grad_(), b.detach().requires_grad_()
+        of_a, of_b = torch.autograd.grad(loss_of(a, b, x, y), (a, b))
+        a, b = a - learning_rate * of_a, b - learning_rate * of_b
+    return a, b
