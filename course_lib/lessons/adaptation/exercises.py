@@ -83,6 +83,16 @@ few_shot_prompt = Exercise(
     an empty instruction leaves a gap: `[instruction] if instruction else []` becomes
         `[instruction]`. Without an instruction your prompt begins with two new lines. Leave the
         instruction out of the list of parts where it is empty.
+
+    an empty list of examples leaves a gap: `[f"Input: {q}\nOutput: {a}" for q, a in shots]` becomes
+        `["\n\n".join(f"Input: {q}\nOutput: {a}" for q, a in shots)]`. Without examples your prompt
+        has a double gap. Put all parts into one list, each example as a part of its own, and join
+        once.
+
+    an empty line before the output: `{q}\nOutput: {a}` becomes `{q}\n\nOutput: {a}`,
+        `{question}\nOutput:` becomes `{question}\n\nOutput:`. There is an empty line between your
+        inputs and outputs. The two belong together: "Output:" begins the next line. The empty line
+        stands between the parts.
     """,
     hints=(
         'Make a list of parts, and join them with an empty line: `"\\n\\n".join(parts)`.',
@@ -150,6 +160,10 @@ response_mask = Exercise(
         The mask marks the tokens to be *learned*; that the position before them predicts them is
         the loss's business.
 
+    one column late: `>=` becomes `>`, `< lengths` becomes `<= lengths`. Your mask is one column
+        late. Columns count from 0, so the first token of the response stands in column
+        `prompt_lengths` and its last in column `lengths - 1`: compare with `>=` and with `<`.
+
     runs into the padding: `< lengths` becomes `<= lengths`. Your mask keeps one token too many, the
         first of the padding. Columns count from 0, so the last token stands in column
         `lengths - 1`: compare with `<`.
@@ -189,12 +203,15 @@ def _forward_cases(rng: np.random.Generator) -> list[Case]:
     a = [[1 + 1 / 256, -1], [1, 1 / 256], [0, 1], [1, 0], [1, 0]]
     b = [[128, 0, 0, 0, 0], [0, 128, -128, 0, 0], [0, 0, 0, 128.5, -128], [0, 0, 0, 0.5, 0]]
     fine = (_half([[1, 1]]), _half([[0, 1], [0, 1], [0, 1], [256, 0]]), a, b, 1.0)
+    # As many tokens as channels: columns and rows could be confused without an error.
+    square = ([[1, 0], [3, 1]], [[1, 2], [0, 1]], [[1, 1]], [[1], [0]], 1.0)
     x, weight = rng.normal(size=(2, 4, 5)), rng.normal(size=(3, 5))
     a, b, scale = rng.normal(size=(2, 5)), rng.normal(size=(3, 2)), float(rng.uniform(1.5, 4))
     # Ground truth: the one matrix that the adapted layer stands for, in double precision.
     expected = x @ (weight + scale * (b @ a)).T
     drawn = (x, weight, a, b, scale)
     return [
+        case("two tokens of two channels, each a row", square, [[2, 0], [9, 1]]),
         # W x = (3, 0) and B A x = (3, 6).
         case("scale 1", (one, W, A, B, 1.0), [[6, 6]]),
         case("alpha / r = 16 / 8", (one, W, A, B, 2.0), [[9, 12]]),
@@ -222,6 +239,11 @@ lora_forward = Exercise(
 
     divides by the rank again: `b, scale)` becomes `b, scale / len(a))`. You divided by the rank
         once more. `scale` is alpha / r already: use it as it is.
+
+    takes columns: `F.linear(x, weight) + correction(x, a, b, scale)` becomes
+        `weight @ x + scale * (b @ (a @ x))`. That is the formula, where the input is a column. Here
+        every token is a *row* of `x`, so W x becomes `x @ weight.T`, or `F.linear(x, weight)`; `a`
+        and `b` likewise.
 
     forgets the frozen part: `F.linear(x, weight) + ` goes. You returned the correction alone. LoRA
         *adds* it to what the frozen layer says: `F.linear(x, weight)`.
@@ -328,6 +350,8 @@ merge_weight = Exercise(
 def _mean_cases(rng: np.random.Generator) -> list[Case]:
     one = [[[0, 2], [4, 6], [50, 70]]]
     two = (one * 2, bits("...", ".x."))
+    # As many sentences as channels: a count without its axis would divide the channels.
+    pair = ([*one, [[1, 3], [5, 7], [9, 11]]], bits("xx.", "xxx"))
     lengths, hidden = rng.permutation([2, 3, 5]), rng.normal(size=(3, 6, 4))
     # Ground truth: cut the padding off, then take a plain mean.
     expected = [row[:n].mean(axis=0) for row, n in zip(hidden, lengths, strict=True)]
@@ -336,8 +360,9 @@ def _mean_cases(rng: np.random.Generator) -> list[Case]:
         case("two words and one padding", (one, bits("xx.")), [[2, 4]]),
         case("no padding", (one, bits("xxx")), [[18, 26]]),
         case("padding on the left", (one, bits(".xx")), [[27, 38]]),
-        case("a row without any word beside one with a word", two, [[0, 0], [4, 6]]),
+        case("two sentences of two channels", pair, [[2, 4], [5, 7]]),
         case("three random sentences", (hidden, mask), expected, atol=1e-5),
+        case("a row without any word beside one with a word", two, [[0, 0], [4, 6]]),
     ]
 
 
@@ -366,6 +391,10 @@ masked_mean = Exercise(
         `(hidden * kept).sum(dim=(0, 1)).expand(len(hidden), -1)`, `kept.sum(dim=1)` becomes
         `kept.sum()`. You divided the sum over *all* sentences by the number of all their words:
         every row gets the same vector. Sum and count along T alone: `dim=1`.
+
+    loses an axis: `kept.sum(dim=1)` becomes `mask.sum(dim=1)`. Your count has the shape (B,), and
+        (B, C) divided by (B,) divides channel by channel, or fails. Keep the axis, so that the
+        count has the shape (B, 1): `mask.sum(dim=1, keepdim=True)`.
 
     counts the whole batch: `kept.sum(dim=1)` becomes `kept.sum()`. You divided by the number of
         words in the whole batch. Count them row by row: `mask.sum(dim=1, keepdim=True)`.
