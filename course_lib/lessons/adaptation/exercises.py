@@ -11,8 +11,6 @@ from course_lib.classroom.check import Case, Exercise
 from course_lib.lessons.adaptation import build
 from course_lib.lm import encoder, finetune, lora, prompting
 
-train_lora = build.train_lora
-
 # --- A prompt with examples --------------------------------------------------------------------
 
 
@@ -342,6 +340,11 @@ merge_weight = Exercise(
         "`(weight.to(a.dtype) + scale * (b @ a)).to(weight.dtype)`.",
     ),
 )
+
+
+# --- The loop of fine-tuning ------------------------------------------------------------------
+
+train_lora = build.train_lora
 
 
 # --- From the vectors of words to the vector of a sentence -------------------------------------
