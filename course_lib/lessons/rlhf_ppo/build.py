@@ -69,6 +69,9 @@ class TableModel:
         if tokens.ndim != 2 or valid.shape != tokens.shape:
             shapes = f"{tuple(tokens.shape)} and {tuple(valid.shape)}"
             raise ValueError(f"tokens and valid_mask are both (B, T), got {shapes}")
+        if int(tokens.max()) >= len(self.after):
+            size = len(self.after)
+            raise ValueError(f"tokens are numbers from 0 to {size - 1}, got {int(tokens.max())}")
         return floats(self.after)[tokens] + floats(self.at)[valid.long().cumsum(dim=1)]
 
     def probabilities(self, text: list[int], temperature: float) -> np.ndarray:
