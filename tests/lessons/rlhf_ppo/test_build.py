@@ -44,7 +44,7 @@ WRONG = {  # what is changed, and the mistake whose hint it gets
 RIGHT = {
     "by searchsorted": (
         DRAW,
-        "torch.searchsorted(probabilities.cumsum(dim=1), u[:, None], right=True)[:, 0]",
+        "torch.searchsorted(probabilities.cumsum(1), u[:, None].contiguous(), right=True)[:, 0]",
     ),
     "the first that is above": (
         DRAW,
