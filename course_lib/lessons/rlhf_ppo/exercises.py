@@ -1,4 +1,4 @@
-"""Exercises of lesson 08: log-probabilities, the score's place, the KL penalty, whitening."""
+"""Exercises of lesson 08: four small functions of PPO for text, and a batch made with them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import torch
 
 from course_lib.classroom.cases import bits, floats
 from course_lib.classroom.check import Case, Exercise
+from course_lib.lessons.rlhf_ppo import build
 from course_lib.rlhf import ppo
 
 
@@ -353,3 +354,8 @@ whiten_advantages = Exercise(
         "At the end `masked_fill(~response_mask, 0.0)`.",
     ),
 )
+
+
+# --- All of it: from prompts to a batch ----------------------------------------------------------
+
+collect_rollout = build.collect_rollout

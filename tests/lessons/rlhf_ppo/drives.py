@@ -34,3 +34,5 @@ RUNS = {
     "kl_shaped_rewards": (run, "pays for leaving"),
     "whiten_advantages": (run, "padding counts"),
 }
+
+CALLED = {"collect_rollout"}

@@ -21,4 +21,14 @@ EQUIVALENT: dict[str, dict[str, str]] = {
             "shaped = rewards - beta * (logp - ref_logp).detach()"
         ): "`train` calls it with log-probabilities that were sampled without a gradient",
     },
+    "collect_rollout": {
+        (
+            "probabilities.cumsum(dim=1) <= u[:, None] -> "
+            "probabilities.cumsum(dim=1) < u[:, None], in "
+            "token = (probabilities.cumsum(dim=1) <= u[:, None]).sum(dim="
+        ): "no number lies exactly at a running sum, where rounding would decide",
+        "True -> False, in responses = [row[keep].tolist() for row, keep in zip(tokens,": (
+            "both have one row for each prompt"
+        ),
+    },
 }

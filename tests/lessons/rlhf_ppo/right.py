@@ -168,3 +168,89 @@ def whiten_advantages(advantages, response_mask):
             for row, ms in zip(numbers, keep, strict=True)
         ]
     )
+
+
+# %% collect_rollout: one text after the other, no padding before the end
+def collect_rollout(policy, reference, prompts, reward, end, uniform, temperature, beta):
+    P, N = max(map(len, prompts)), uniform.shape[1]
+    tokens = torch.zeros(len(prompts), P + N, dtype=torch.long)
+    mask = torch.zeros(tokens.shape, dtype=torch.bool)
+    logp, rewards = torch.zeros(tokens.shape), torch.zeros(tokens.shape)
+    for b, prompt in enumerate(prompts):
+        text = torch.tensor(prompt)
+        for n in range(N):
+            everything = torch.ones(1, len(text), dtype=torch.bool)
+            mine = torch.log_softmax(policy(text[None], everything)[0, -1] / temperature, -1)
+            other = torch.log_softmax(reference(text[None], everything)[0, -1] / temperature, -1)
+            token = torch.searchsorted(mine.exp().cumsum(0), uniform[b, n], right=True)
+            text = torch.cat([text, token[None]])
+            mask[b, P + n] = True
+            logp[b, P + n] = mine[token]
+            rewards[b, P + n] = beta * (other[token] - mine[token])
+            if token == end:
+                break
+        tokens[b, P - len(prompt) : P - len(prompt) + len(text)] = text
+        rewards[b, P + n] += reward([prompt], [text[len(prompt) :].tolist()])[0]
+    return tokens, logp, mask, rewards
+
+
+# %% collect_rollout: everybody writes on to the last column, what follows an end is cut away
+def collect_rollout(policy, reference, prompts, reward, end, uniform, temperature, beta):
+    width = max(len(prompt) for prompt in prompts)
+    tokens = torch.stack([F.pad(torch.tensor(x), (width - len(x), 0)) for x in prompts])
+    valid = F.pad(tokens != 0, (0, uniform.shape[1]), value=True)
+    for n in range(uniform.shape[1]):
+        logits = policy(tokens, valid[:, : width + n])[:, -1]
+        reached = (logits / temperature).softmax(-1).cumsum(-1)
+        drawn = (reached > uniform[:, n, None]).int().argmax(-1)
+        tokens = torch.cat([tokens, drawn[:, None]], 1)
+    new = torch.arange(tokens.shape[1]) >= width
+    ends = ((tokens == end) & new).int()
+    mask = new & (ends.cumsum(1) - ends == 0)
+    tokens = tokens * (mask | (valid & ~new))
+
+    def under(model):
+        shifted = (model(tokens, valid) / temperature)[:, :-1].transpose(1, 2)
+        return F.pad(-F.cross_entropy(shifted, tokens[:, 1:], reduction="none"), (1, 0)) * mask
+
+    logp = under(policy)
+    rewards = beta * (under(reference) - logp)
+    responses = [list(map(int, row[row_mask])) for row, row_mask in zip(tokens, mask, strict=True)]
+    last = width - 1 + mask.sum(1)
+    rewards[torch.arange(len(prompts)), last] += reward(prompts, responses)
+    return tokens, logp, mask, rewards
+
+
+# %% collect_rollout: a rectangle filled in place, numbers kept while writing, an early break
+@torch.no_grad()
+def collect_rollout(policy, reference, prompts, reward, end, uniform, temperature, beta):
+    B, N, P = len(prompts), uniform.shape[1], max(len(prompt) for prompt in prompts)
+    tokens = torch.zeros((B, P + N), dtype=torch.int64)
+    valid = torch.zeros((B, P + N))
+    own, other = torch.zeros((B, P + N)), torch.zeros((B, P + N))
+    for b, prompt in enumerate(prompts):
+        tokens[b, P - len(prompt) : P] = torch.tensor(prompt)
+        valid[b, P - len(prompt) : P] = 1
+    responses, open_rows = [[] for _ in prompts], list(range(B))
+    for t in range(P, P + N):
+        if not open_rows:
+            break
+        both = [m(tokens, valid)[open_rows, t - 1] / temperature for m in (policy, reference)]
+        tables = [torch.log_softmax(x.double(), -1) for x in both]
+        still = []
+        for i, b in enumerate(open_rows):
+            reached = np.cumsum(np.exp(tables[0][i].numpy()))
+            token = int(np.searchsorted(reached, float(uniform[b, t - P]), side="right"))
+            tokens[b, t], valid[b, t] = token, 1
+            own[b, t], other[b, t] = tables[0][i, token], tables[1][i, token]
+            responses[b].append(token)
+            if token != end:
+                still.append(b)
+        open_rows = still
+    mask = valid.bool()
+    mask[:, :P] = False
+    rewards = -beta * (own - other)
+    scores = reward(prompts, responses)
+    for b, response in enumerate(responses):
+        rewards[b, P + len(response) - 1] += scores[b]
+    return tokens, own, mask, rewards

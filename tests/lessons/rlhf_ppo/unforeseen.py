@@ -4,7 +4,10 @@ import math
 
 import torch
 
+from course_lib.lessons.rlhf_ppo import build
 from course_lib.rl.losses import whiten
+
+write = build.collect_rollout.reference
 
 
 def bits(x):
@@ -25,7 +28,24 @@ def _last(mask):
     return torch.where(mask.bool(), column, -1).amax(1, keepdim=True)
 
 
+def _columns_in_use(*args):
+    """Ends with the longest reply: the columns after it are missing."""
+    tokens, logp, mask, rewards = write(*args)
+    used = int(mask.nonzero()[:, 1].max()) + 1
+    return tokens[:, :used], logp[:, :used], mask[:, :used], rewards[:, :used]
+
+
 UNFORESEEN = {
+    "collect_rollout": {
+        "the reply without its prompt": lambda *args: tuple(
+            part[:, max(map(len, args[2])) :] for part in write(*args)
+        ),
+        "ends with the longest reply": _columns_in_use,
+        "one reward for each reply": lambda *args: (*write(*args)[:3], write(*args)[3].sum(1)),
+        "numbers for a mask": lambda *args: tuple(
+            part.float() if part.dtype == torch.bool else part for part in write(*args)
+        ),
+    },
     "token_logp": {
         "against the best token": lambda logits, tokens, mask: (
             _token_logp(logits, tokens) - _token_logp(logits, logits.argmax(-1).roll(1, 1))
