@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from course_lib.classroom.check import Case, Exercise
+from course_lib.lessons.ppo import build
 from course_lib.rl import distributions, losses
 
 
@@ -387,3 +388,5 @@ gaussian_logp = Exercise(
         "`math.log(2 * math.pi)` gives the constant.",
     ),
 )
+
+learn_from_rollout = build.learn_from_rollout
