@@ -94,7 +94,7 @@ def _probes(rng: np.random.Generator) -> list[Case]:
     jump = _after(np.zeros((2, 2)), [(0, 0, 50 * pays)], 1, 0.9, 0.02)
     r = _chances(jump)[0, 0] * 2
     jumped = float(r - 1 - np.log(r)) / 4
-    jump[1] = 1.5 * small[0]  # one step or two, as the order has it
+    jump[1] = small[0]  # one step or two, as the order has it; none if the KL is of all rows
     limited = {"epochs": 12, "batch": 8, "clip": 0.9, "rate": 0.1, "target_kl": limit}
     near = {"rate": 0.02, "atol": 0.3 * small.max()}  # the ratio hardly moves: it counts little
     rows = [
@@ -135,7 +135,7 @@ def _probes(rng: np.random.Generator) -> list[Case]:
         ),
         (
             *("twelve states, different rows", "shuffles the columns apart", many, mixed),
-            # A row in a wrong place moves its state by 2 the other way, rows that mix by 0.
+            # Among rows that mix no state moves; one with the row of another moves the other way.
             *({"batch": 12, "rate": 12.0, "atol": 1.2 * pays / 2}, _after(many, mixed, 1, 0.2, 12)),
         ),
         (
@@ -174,7 +174,13 @@ def _probes(rng: np.random.Generator) -> list[Case]:
         (
             *("a row that goes far, one that does not", "ends the epoch alone"),
             *(np.zeros((2, 2)), [(0, 0, 50 * pays), (1, 0, pays)]),
-            {"epochs": 40, "clip": 0.9, "rate": 0.02, "target_kl": jumped, "atol": small.max()},
+            {
+                "epochs": 40,
+                "clip": 0.9,
+                "rate": 0.02,
+                "target_kl": jumped,
+                "atol": 1.2 * small.max(),
+            },
             jump,
         ),
     ]

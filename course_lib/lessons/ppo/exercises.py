@@ -139,6 +139,11 @@ clipped_surrogate = Exercise(
         clips around zero: `1 - clip, 1 + clip` becomes `-clip, clip`. You clipped the ratio to
             ±clip. An unchanged policy has ratio 1, so the limits are `1 - clip` and `1 + clip`.
 
+        zero beyond the clip: `1 + clip) * advantages)` becomes
+            `1 + clip) * advantages) * ((ratio - 1) * advantages.sign() <= clip)`. Beyond the clip
+            you return 0. The *gradient* is 0 there; the objective stays at its limit,
+            (1 ± clip) * advantages.
+
         averages: `1 + clip) * advantages)` becomes `1 + clip) * advantages).mean()`. You averaged
             over the rows. Return one number per row: `ppo_loss` takes the mean, since it knows
             which rows count.
@@ -266,6 +271,11 @@ approx_kl = Exercise(
             down. The actions were drawn from the old policy, so the ratio is pi / pi_old:
             `torch.exp(logp - old_logp)`.
 
+        the mean over the new policy: `torch.expm1(log_ratio) - log_ratio` becomes
+            `torch.exp(log_ratio) * log_ratio`. That is r log r, whose mean is the KL the other way
+            round, KL(pi || pi_old), and it is negative where r < 1. Start from -log r and add
+            something whose mean is 0.
+
         turns the sign: `torch.expm1(log_ratio) - log_ratio` becomes
             `log_ratio - torch.expm1(log_ratio)`. Your estimate is never positive; a distance is
             never negative. Turn the sign: `(r - 1) - log r`.
@@ -347,6 +357,15 @@ gaussian_logp = Exercise(
         sums the whole batch: `.sum(-1)` becomes `.sum()`. You added all rows of the batch into one
             number. Add over the last axis alone: `.sum(-1)`.
 
+        sums the wrong axis: `.sum(-1)` becomes `.sum(0)`. You added over the rows of the batch, and
+            one number per dimension is left, (D,). The numbers of one action stand along the last
+            axis: `.sum(-1)` returns (B,).
+
+        forgets to square the width: `(actions - mean) * torch.exp(-log_std)` becomes
+            `(actions - mean) * torch.exp(-0.5 * log_std)`. The variance is the *square* of the
+            standard deviation: (a - mean)^2 is divided by exp(log_std) squared. Divide by
+            exp(log_std) before you square, and it takes care of itself.
+
         takes log_std for the log-variance: `torch.exp(-log_std)` becomes
             `torch.exp(-0.5 * log_std)`, `- log_std)` becomes `- 0.5 * log_std)`. You took
             `exp(log_std)` for the variance. It is the standard deviation: divide by it *before*
@@ -373,9 +392,10 @@ gaussian_logp = Exercise(
         forgets the width: `) - log_std)` becomes `))`. A wide bell is low: `- log_std` is missing.
             Without it, widening the bell would make every action more probable.
 
-        multiplies the densities: `.sum(-1)` becomes `.exp().prod(-1).log()`. You multiplied the
-            densities and took the logarithm afterwards. Far from the mean they are too small for
-            float32: 0, whose logarithm is minus infinity. Add logarithms instead.
+        takes the logarithm of a density: `.sum(-1)` becomes `.exp().prod(-1).log()`. You took the
+            logarithm of a finished density. Far from the mean the density is 0 in float32, whose
+            logarithm is minus infinity. Take the logarithm on paper first; what is a product of
+            densities becomes a sum.
 
         forgets the logarithm: `.sum(-1)` becomes `.sum(-1).exp()`. You returned the density. Its
             *logarithm* is asked for.

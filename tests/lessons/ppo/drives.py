@@ -27,3 +27,5 @@ RUNS = {
     "approx_kl": (pole, "the plain estimate"),  # its mean stops the epochs, too
     "gaussian_logp": (double_pendulum, "takes log_std for the log-variance"),
 }
+
+CALLED = {"learn_from_rollout"}

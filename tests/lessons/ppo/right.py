@@ -176,3 +176,78 @@ def gaussian_logp(actions, mean, log_std):
     variance = (2 * log_std).exp().expand_as(mean)
     loss = F.gaussian_nll_loss(mean, actions, variance, full=True, eps=0.0, reduction="none")
     return -loss.sum(-1)
+
+
+# %% learn_from_rollout: a table of parameters, slices of a list, torch.autograd.grad
+def learn_from_rollout(
+    logits, states, actions, advantages, epochs, minibatch_size, clip, learning_rate, kl, generator
+):
+    def log_probabilities(table):
+        return F.log_softmax(table, dim=1).gather(1, taken[:, None]).squeeze(1)
+
+    table = torch.nn.Parameter(logits.clone())
+    with torch.no_grad():
+        before = F.log_softmax(table, dim=1)[states, actions]
+    for _ in range(epochs):
+        shuffled = torch.rand(len(states), generator=generator).argsort().tolist()
+        for first in range(0, len(shuffled), minibatch_size):
+            i = shuffled[first : first + minibatch_size]
+            taken = actions[i]
+            difference = log_probabilities(table[states[i]]) - before[i]
+            if kl is not None and (difference.exp() - 1 - difference).mean().item() > kl:
+                return table
+            ratio, a = difference.exp(), advantages[i]
+            objective = torch.minimum(ratio * a, torch.clip(ratio, 1 - clip, 1 + clip) * a).mean()
+            (slope,) = torch.autograd.grad(objective, table)
+            table.data += learning_rate * slope
+    return table
+
+
+# %% learn_from_rollout: the gradient worked out on paper, in double precision
+def learn_from_rollout(
+    logits, states, actions, advantages, epochs, minibatch_size, clip, learning_rate, kl, generator
+):
+    table = logits.double()
+    old = table.softmax(-1)[states, actions]
+    left = epochs
+    while left:
+        left -= 1
+        for i in torch.randperm(len(states), generator=generator).split(minibatch_size):
+            s, a, gain = states[i], actions[i], advantages[i].double()
+            policy = table[s].softmax(-1)
+            ratio = policy[torch.arange(len(i)), a] / old[i]
+            if kl is not None and (ratio - 1 - ratio.log()).mean() > kl:
+                return table.float()
+            flat = torch.where(gain > 0, ratio > 1 + clip, ratio < 1 - clip)
+            strength = torch.where(flat, 0.0, gain * ratio) / len(i)
+            push = strength[:, None] * (F.one_hot(a, table.shape[1]) - policy)
+            table = table.index_add(0, s, learning_rate * push)
+    return table.float()
+
+
+# %% learn_from_rollout: a generator of minibatches, a network without hidden layer, a flag
+def minibatches(rows, size, epochs, generator):
+    for _ in range(epochs):
+        order = rows[torch.randperm(len(rows), generator=generator)]
+        while len(order):
+            yield order[:size]
+            order = order[size:]
+
+
+def learn_from_rollout(
+    logits, states, actions, advantages, epochs, minibatch_size, clip, learning_rate, kl, generator
+):
+    policy = torch.nn.Embedding.from_pretrained(logits.clone(), freeze=False)
+    optimizer = torch.optim.SGD(policy.parameters(), lr=learning_rate, maximize=True)
+    was = torch.distributions.Categorical(logits=policy(states).detach()).log_prob(actions)
+    over = False
+    for b in minibatches(torch.arange(len(states)), minibatch_size, epochs, generator):
+        now = torch.distributions.Categorical(logits=policy(states[b])).log_prob(actions[b])
+        r = torch.exp(now - was[b])
+        over = over or (kl is not None and bool((r - 1 - (now - was[b])).mean() > kl))
+        if not over:
+            optimizer.zero_grad()
+            pays = r * advantages[b]
+            torch.min(pays, r.clamp(1 - clip, 1 + clip) * advantages[b]).mean().backward()
+            optimizer.step()
+    return policy.weight.data
