@@ -18,7 +18,7 @@ def _learn_from_rollout(
     epochs: int,
     minibatch_size: int,
     clip: float,
-    learning_rate: float,
+    rate: float,
     target_kl: float | None,
     generator: torch.Generator,
 ) -> Tensor:
@@ -31,7 +31,7 @@ def _learn_from_rollout(
     """
     logits = logits.clone().requires_grad_()
     old_logp = logits.detach().log_softmax(-1)[states, actions]
-    optimizer = torch.optim.SGD([logits], learning_rate)
+    optimizer = torch.optim.SGD([logits], rate)
     for _ in range(epochs):
         order = torch.randperm(len(states), generator=generator)
         for rows in order.split(minibatch_size):
@@ -313,7 +313,7 @@ learn_from_rollout = Exercise(
         "minibatches of the shuffled numbers of the rows.",
         "`torch.randperm(len(states), generator=generator).split(minibatch_size)` are the "
         "minibatches. `logits.log_softmax(-1)[states[rows], actions[rows]]` are the present "
-        "log-probabilities of one. The optimiser is `torch.optim.SGD([logits], learning_rate)`.",
+        "log-probabilities of one. The optimiser is `torch.optim.SGD([logits], rate)`.",
         "In each minibatch: if there is a `target_kl` and the mean of `approx_kl(logp, "
         "old_logp[rows])` is above it, return. Else the mean of "
         "`clipped_surrogate(probability_ratio(...), advantages[rows], clip)` is the loss: "

@@ -180,7 +180,7 @@ def gaussian_logp(actions, mean, log_std):
 
 # %% learn_from_rollout: a table of parameters, slices of a list, torch.autograd.grad
 def learn_from_rollout(
-    logits, states, actions, advantages, epochs, minibatch_size, clip, learning_rate, kl, generator
+    logits, states, actions, advantages, epochs, minibatch_size, clip, rate, kl, generator
 ):
     def log_probabilities(table):
         return F.log_softmax(table, dim=1).gather(1, taken[:, None]).squeeze(1)
@@ -199,13 +199,13 @@ def learn_from_rollout(
             ratio, a = difference.exp(), advantages[i]
             objective = torch.minimum(ratio * a, torch.clip(ratio, 1 - clip, 1 + clip) * a).mean()
             (slope,) = torch.autograd.grad(objective, table)
-            table.data += learning_rate * slope
+            table.data += rate * slope
     return table
 
 
 # %% learn_from_rollout: the gradient worked out on paper, in double precision
 def learn_from_rollout(
-    logits, states, actions, advantages, epochs, minibatch_size, clip, learning_rate, kl, generator
+    logits, states, actions, advantages, epochs, minibatch_size, clip, rate, kl, generator
 ):
     table = logits.double()
     old = table.softmax(-1)[states, actions]
@@ -221,7 +221,7 @@ def learn_from_rollout(
             flat = torch.where(gain > 0, ratio > 1 + clip, ratio < 1 - clip)
             strength = torch.where(flat, 0.0, gain * ratio) / len(i)
             push = strength[:, None] * (F.one_hot(a, table.shape[1]) - policy)
-            table = table.index_add(0, s, learning_rate * push)
+            table = table.index_add(0, s, rate * push)
     return table.float()
 
 
@@ -235,10 +235,10 @@ def minibatches(rows, size, epochs, generator):
 
 
 def learn_from_rollout(
-    logits, states, actions, advantages, epochs, minibatch_size, clip, learning_rate, kl, generator
+    logits, states, actions, advantages, epochs, minibatch_size, clip, rate, kl, generator
 ):
     policy = torch.nn.Embedding.from_pretrained(logits.clone(), freeze=False)
-    optimizer = torch.optim.SGD(policy.parameters(), lr=learning_rate, maximize=True)
+    optimizer = torch.optim.SGD(policy.parameters(), lr=rate, maximize=True)
     was = torch.distributions.Categorical(logits=policy(states).detach()).log_prob(actions)
     over = False
     for b in minibatches(torch.arange(len(states)), minibatch_size, epochs, generator):

@@ -17,7 +17,7 @@ WRONG = {  # what is changed: the mistake whose hint it gets
         "turns the sign",
         ("probability_ratio(logp, old_logp[rows])", "probability_ratio(logp, logp)"),
     ),
-    "momentum": ("adds up gradients", ("learning_rate)", "learning_rate, momentum=0.9)")),
+    "momentum": ("adds up gradients", ("rate)", "rate, momentum=0.9)")),
     "one minibatch per epoch": ("one step per epoch", ("minibatch_size)", "minibatch_size)[:1]")),
     "divides by the minibatch size": (
         "drops the last minibatch",
@@ -78,10 +78,10 @@ RIGHT = {
     "double precision": (("logits.clone()", "logits.double()"),),
     "no gradient kept": (("optimizer.zero_grad()", "logits.grad = None"),),
     "climbs": (
-        ("learning_rate)", "learning_rate, maximize=True)"),
+        ("rate)", "rate, maximize=True)"),
         ("loss.backward()", "(-loss).backward()"),
     ),
-    "steps by hand": (("optimizer.step()", "logits.data.sub_(learning_rate * logits.grad)"),),
+    "steps by hand": (("optimizer.step()", "logits.data.sub_(rate * logits.grad)"),),
     "torch.distributions": (
         (
             LOGP,
