@@ -292,8 +292,11 @@ approx_kl = Exercise(
             number per row: `ppo_loss` takes the mean, since it knows which rows count.
     """,
     hints=(
-        "Start with the logarithm of the ratio, `log_ratio = logp - old_logp`, and r = exp of it.",
-        "k3 is `(r - 1) - log r`: 0 at r = 1 and positive on both sides.",
+        "Start with the logarithm of the ratio, `log_ratio = logp - old_logp`, and r = exp of it. "
+        "At r = 1 the estimate is 0 for every c; to stay above 0 on both sides, it needs a slope "
+        "of 0 there.",
+        "The slope of -log r + c (r - 1) at r = 1 is c - 1, so c is 1: k3 is `(r - 1) - log r`. It "
+        "is never negative, since log r <= r - 1.",
         "`torch.exp(log_ratio) - 1 - log_ratio`; `torch.expm1` does the first two in one, without "
         "losing digits near 0.",
     ),
