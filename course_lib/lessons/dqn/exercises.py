@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from course_lib.classroom.check import Case, Exercise, Mistake
+from course_lib.lessons.dqn import build
 from course_lib.rl import dqn, replay, returns
 
 # --- How often to explore ----------------------------------------------------------------------
@@ -376,3 +377,5 @@ double_dqn_target = Exercise(
         "`rewards + gamma * (1 - terminated) * next_q_target.gather(1, choice).squeeze(1)`",
     ),
 )
+
+learn_from_replay = build.learn_from_replay
