@@ -109,19 +109,23 @@ def _probes(rng: np.random.Generator) -> list[Case]:
         [[(1.0, 1, 0.0, False)]], [[(1.0, 2, 0.0, False)]], [[(1.0, 3, pays, True)]], [over]
     )
     to_the_fork = [(1.0, 1, 0.0, False)]
-    fork = OneHot([to_the_fork] * 2, [[(1.0, 0, pays, True)], [(1.0, 0, -pays, True)]])
+    fork = OneHot([to_the_fork] * 2, [[(1.0, 0, -pays, True)], [(1.0, 0, pays, True)]])
     paid_first = OneHot([[(1.0, 1, pays, False)]], [[(1.0, 1, 0.0, False)]], clock=2)
     clock = OneHot([[(1.0, 1, 0.0, False)]], [[(1.0, 1, 0.5, False)]], clock=3)
     stopped = OneHot([[(1.0, 1, 0.0, False)]], [[(1.0, 1, pays, False)]], clock=2)
     four, eight = {"batch_size": 4}, {"batch_size": 8, "atol": 0.01}
     many, news = {"batch_size": 32}, {"batch_size": 16, "atol": 0.02}
     half, look = {"gamma": 0.5}, {"gamma": 0.5, "begin": [[1.0]]}
+    fair = {"epsilon": 1.0, "atol": 0.03}  # by chance alone, so each action comes often
     begin = {"begin": [[0.1], [0.0]]}
     moved_thrice = (1 + (1 + 7 / 8) / 8) * pays  # the copy at 1/4, then 15/32 of pays
     rows = [
         # name, the mistake that it isolates, world, steps, settings, the right weights
         ("one step", "takes no gradient step", one_way, 1, {"adam": 0.1}, [[0.1, 0]]),
         ("a surprise", "squares the error", surprise, 1, {"lr": 0.5}, [[0.5, 0]]),
+        ("one look ahead", "never looks ahead", stays, 1, look | {"gamma": 1.0}, [[1 + pays]]),
+        ("half of what comes", "forgets the discount", stays, 1, look, [[0.5 + pays]]),
+        ("an end", "bootstraps through termination", leads_back, 1, look, [[pays]]),
         ("the same step twice", "adds up gradients", stays, 2, {"lr": 0.5}, [[0.75 * pays]]),
         ("three steps for a batch of four", "learns too early", stays, 3, four, [[0]]),
         (
@@ -136,20 +140,17 @@ def _probes(rng: np.random.Generator) -> list[Case]:
             *(many | {"lr": 6.0, "atol": 0.5 * pays}, [[0.8 * pays, 0]]),
         ),
         (
-            *("two actions", "moves the best action", bandit, 30),
-            *(eight | begin | {"epsilon": 1.0}, [[-pays], [pays]]),
+            *("two actions", "moves the best action", bandit, 44),
+            *(eight | begin | fair, [[-pays], [pays]]),
         ),
         (
-            *("epsilon 0", "explores too often", two_ways, 10),
+            *("epsilon 0", "explores too often", two_ways, 20),
             *({"epsilon": 0.0} | begin, [[pays / 2], [0]]),
         ),
         (
             *("two ways that pay", "never explores", two_ways, 25),
             *({"epsilon": 1.0}, [[pays / 2], [pays]]),
         ),
-        ("one look ahead", "never looks ahead", stays, 1, look | {"gamma": 1.0}, [[1 + pays]]),
-        ("half of what comes", "forgets the discount", stays, 1, look, [[0.5 + pays]]),
-        ("an end", "bootstraps through termination", leads_back, 1, look, [[pays]]),
         (
             *("a copy that has to move", "never moves the copy", stays, 30),
             *(four | half | {"tau": 0.5, "atol": 0.9 * pays}, [[2 * pays]]),
@@ -175,8 +176,8 @@ def _probes(rng: np.random.Generator) -> list[Case]:
             *(eight | half, [[pays / 4, pays / 2, pays, 0]]),
         ),
         (
-            *("a fork", "averages the actions", fork, 52),
-            *(eight | half | {"epsilon": 1.0}, [[pays / 2, pays], [pays / 2, -pays]]),
+            *("a fork", "averages the actions", fork, 72),
+            *(eight | half | fair, [[pays / 2, -pays], [pays / 2, pays]]),
         ),
         (
             *("a clock after two steps", "keeps the wrong next state", paid_first, 30),
@@ -230,6 +231,17 @@ learn_from_replay = Exercise(
         error of 1, and with learning rate 0.5 a gradient step moves the value by 0.5. Yours moves
         it by something else.
 
+    never looks ahead: `rewards + gamma * (1 - ended) * next_q.max(dim=1).values` becomes `rewards`.
+        A state that leads back to itself and is worth 1 already. Gamma is 1: after one step it
+        should be worth the reward and that 1. Your target lacks the next state's value, or a
+        gradient flows through it: make targets under `torch.no_grad()`.
+
+    forgets the discount: `gamma * ` goes. The same with gamma 0.5. The next state lies one step
+        away: its value counts `gamma` times, the reward in full.
+
+    bootstraps through termination: ` * (1 - ended)` goes. The episode terminates, and the next
+        state has a value. Nothing follows an end: multiply the future by 1 - `terminated`.
+
     adds up gradients: `optimizer.zero_grad()` goes. The same step twice. `backward()` adds to the
         gradients that are there: without `optimizer.zero_grad()` the second gradient step takes
         the first one's along.
@@ -274,17 +286,6 @@ learn_from_replay = Exercise(
         tried looks better than the other, of which nothing is known yet, and with epsilon 1 every
         action is drawn by chance.
 
-    never looks ahead: `rewards + gamma * (1 - ended) * next_q.max(dim=1).values` becomes `rewards`.
-        A state that leads back to itself and is worth 1 already. Gamma is 1: after one step it
-        should be worth the reward and that 1. Your target lacks the next state's value, or a
-        gradient flows through it: make targets under `torch.no_grad()`.
-
-    forgets the discount: `gamma * ` goes. The same with gamma 0.5. The next state lies one step
-        away: its value counts `gamma` times, the reward in full.
-
-    bootstraps through termination: ` * (1 - ended)` goes. The episode terminates, and the next
-        state has a value. Nothing follows an end: multiply the future by 1 - `terminated`.
-
     never moves the copy: `slow += tau * (fast - slow)` becomes `pass`. A state that leads back to
         itself, and gamma 0.5: it is worth twice its reward. With a target network that stays at 0
         it gets no further than the reward. Move the copy after each gradient step.
@@ -301,11 +302,12 @@ learn_from_replay = Exercise(
         and the second target is made with that. Yours looks as if it were made with the network
         that learns. You ask `online`, or the copy takes over everything at once, or it is none:
         `slow = online` is a second name for one network, `copy.deepcopy(online)` makes another.
+        (What you return are the weights of `online`.)
 
     swaps the parts of the copy: `slow += tau * (fast - slow)` becomes
         `slow += (1 - tau) * (fast - slow)`. Three gradient steps, each followed by a move of the
         copy, with `tau` 0.25. It keeps three quarters of itself and takes one quarter of the online
-        network, once after each gradient step. And what you return are the weights of `online`.
+        network, once after each gradient step.
 
     acts by the copy: `online(torch.as_tensor(obs)[None])` becomes
         `target_network(torch.as_tensor(obs)[None])`. Epsilon is 0, and `tau` too. The online
@@ -317,7 +319,7 @@ learn_from_replay = Exercise(
         state has a maximum of its own: over the actions, `dim=1`.
 
     averages the actions: `next_q.max(dim=1).values` becomes `next_q.mean(dim=1)`. The first state
-        leads to a fork: one way pays, the other costs. The target asks for the *best* next action,
+        leads to a fork: one way costs, the other pays. The target asks for the *best* next action,
         not for the mean, and not for the one that was taken.
 
     keeps the wrong next state: `np.float32(reward), next_obs,` becomes
