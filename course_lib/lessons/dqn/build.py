@@ -176,7 +176,7 @@ def _probes(rng: np.random.Generator) -> list[Case]:
             *(eight | half, [[pays / 4, pays / 2, pays, 0]]),
         ),
         (
-            *("a fork", "averages the actions", fork, 72),
+            *("a fork", "averages the actions", fork, 88),
             *(eight | half | fair, [[pays / 2, -pays], [pays / 2, pays]]),
         ),
         (
@@ -223,8 +223,9 @@ learn_from_replay = Exercise(
     edits="""
     takes no gradient step: `optimizer.step()` goes. A world of one step, a batch of one row, and
         Adam as the optimizer: one gradient step moves the value of the first state by Adam's
-        learning rate, 0.1, towards the reward. `loss.backward()` only computes the gradient;
-        `optimizer.step()` moves the weights of `online`, not those of a copy.
+        learning rate, 0.1, towards the reward. One row is enough for a batch of one.
+        `loss.backward()` only computes the gradient; `optimizer.step()` moves the weights of
+        `online`, not those of a copy.
 
     squares the error: `F.smooth_l1_loss(q, targets)` becomes `F.mse_loss(q, targets)`. The reward
         is above 4 and the value 0, so the error is large. The Huber loss pulls no harder than an

@@ -16,7 +16,7 @@ WRONG = {  # what is changed, and the mistake whose hint it gets
     ("copy.deepcopy(online)", "online"): "asks the learner itself",
     (MOVE, "slow.copy_(fast)"): "asks the learner itself",
     ("return online", "return target_network"): "asks the learner itself",
-    ("if len(memory) < batch_size", "if len(memory) <= batch_size"): "adds up the rows",
+    ("if len(memory) < batch_size", "if len(memory) <= batch_size"): "takes no gradient step",
     (ACT, "rng.random() > epsilon"): "explores too often",
     (KEEP, KEEP.replace("terminated", "reward > 0")): "never looks ahead",
     (TARGET, "next_q.max(dim=0).values"): "one maximum for the batch",
