@@ -231,7 +231,7 @@ def learn_from_replay(env, online, optimizer, steps, gamma, epsilon, batch_size,
             loss.backward()
             optimizer.step()
             for mine, theirs in zip(slow.parameters(), online.parameters()):
-                mine.mul_(1 - tau).add_(theirs, alpha=tau)
+                mine.mul_(1 - tau).add_(theirs.detach(), alpha=tau)
     return online.state_dict()
 
 

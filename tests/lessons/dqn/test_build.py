@@ -19,7 +19,6 @@ WRONG = {  # what is changed, and the mistake whose hint it gets
     ("if len(memory) < batch_size", "if len(memory) <= batch_size"): "takes no gradient step",
     (ACT, "rng.random() > epsilon"): "explores too often",
     (KEEP, KEEP.replace("terminated", "reward > 0")): "never looks ahead",
-    (TARGET, "next_q.max(dim=0).values"): "one maximum for the batch",
     (TARGET, "next_q[:, 0]"): "averages the actions",
     (DRAW, "[-1 - i % 2 for i in range(batch_size)]"): "learns from the newest",
 }
