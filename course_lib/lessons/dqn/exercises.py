@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from course_lib.classroom.check import Case, Exercise, Mistake
+from course_lib.lessons.dqn import build
 from course_lib.rl import dqn, replay, returns
 
 # --- How often to explore ----------------------------------------------------------------------
@@ -195,6 +196,10 @@ td_target = Exercise(
     bootstraps through termination: ` * (1 - terminated)` goes. You bootstrapped through a terminal
         state: nothing comes after it. Multiply the future by `1 - terminated`.
 
+    turns the mask round: `(1 - terminated)` becomes `terminated`. You count the future where the
+        task ended, and only there. `terminated` is 1 at an end, and the future counts everywhere
+        else: multiply it by `1 - terminated`.
+
     drops the last reward: `rewards + gamma * (1 - terminated) * next_q.max(dim=1).values` becomes
         `(1 - terminated) * (rewards + gamma * next_q.max(dim=1).values)`. You also removed the
         reward of the step that ended the task. That reward was really received: only the *future*
@@ -263,6 +268,24 @@ def _n_step_cases(rng: np.random.Generator) -> list[Case]:
     ]
 
 
+def _whole_window(
+    rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, gamma: float
+) -> tuple[float, int, bool]:
+    steps = len(rewards)
+    return float((rewards * gamma ** np.arange(steps)).sum()), steps, bool(np.any(terminated))
+
+
+def _leaves_early(
+    rewards: np.ndarray, terminated: np.ndarray, truncated: np.ndarray, gamma: float
+) -> tuple[float, int, bool]:
+    total = 0.0
+    for k, reward in enumerate(rewards):
+        if terminated[k] or truncated[k]:
+            return total, k, bool(terminated[k])
+        total += gamma**k * reward
+    return total, len(rewards), False
+
+
 n_step_target = Exercise(
     reference=returns.n_step_target,
     cases=_n_step_cases,
@@ -290,6 +313,10 @@ n_step_target = Exercise(
     counts the steps from zero: `k + 1` becomes `k`. Your `steps` is the number of the last step.
         How many there are is one more, and the future counts `gamma**steps` times.
 
+    starts with gamma: `total, discount = 0.0, 1.0` becomes `total, discount = 0.0, gamma`. You
+        discounted the first reward as well. It is paid now, so it counts in full; the second counts
+        `gamma` times.
+
     forgets the discount: `discount *= gamma` goes. You added the rewards as they are. Each is one
         step further away than the one before, so it counts `gamma` times as much.
 
@@ -298,6 +325,21 @@ n_step_target = Exercise(
         before you added the reward of the step that ended the episode. That reward was really
         received: add it first.
     """,
+    mistakes=(
+        Mistake(
+            "adds up the whole window",
+            _whole_window,
+            "You added up all rewards of the window. Those after the first termination or "
+            "truncation belong to another episode: stop there, and count the steps up to it.",
+        ),
+        Mistake(
+            "leaves before the step counts",
+            _leaves_early,
+            "You left the loop at the end before that step was counted: its reward is missing, and "
+            "`steps` is one too few. The step that ends the episode belongs to it: add its reward, "
+            "count it, then leave.",
+        ),
+    ),
     hints=(
         "Walk through the steps with a running `discount` that starts at 1 and is multiplied by "
         "`gamma` after each reward.",
@@ -315,6 +357,7 @@ n_step_target = Exercise(
 def _double_cases(rng: np.random.Generator) -> list[Case]:
     one, goes_on, ended = torch.tensor([1.0]), torch.zeros(1), torch.ones(1)
     online, slow = torch.tensor([[9.0, 1.0]]), torch.tensor([[2.0, 6.0]])
+    rows, two = torch.tensor([[9.0, 1.0], [1.0, 9.0]]), torch.ones(2)
     hand = [
         ("the networks disagree", (one, goes_on, online, slow, 0.5), 2.0),
         ("a timid chooser", (one, goes_on, online / 9, slow, 0.5), 2.0),
@@ -326,7 +369,14 @@ def _double_cases(rng: np.random.Generator) -> list[Case]:
     fast, slow = _normal(rng, 5, 4), _normal(rng, 5, 4)
     gamma = float(rng.uniform(0.5, 0.95))
     expected = _by_hand(rewards, terminated, slow, gamma, lambda i: _best(fast, i))
-    cases = [Case(name, args, torch.tensor([answer])) for name, args, answer in hand]
+    cases = [
+        Case(
+            "two rows that choose differently",
+            (two, torch.zeros(2), rows, torch.tensor([[2.0, 6.0], [3.0, 7.0]]), 0.5),
+            torch.tensor([2.0, 4.5]),
+        ),
+        *(Case(name, args, torch.tensor([answer])) for name, args, answer in hand),
+    ]
     gammas = torch.tensor([0.9, 0.81, 0.81, 0.729, 0.9])  # gamma ** steps of each row
     spans = _by_hand(rewards, terminated, slow, gammas, lambda i: _best(fast, i))
     drawn = rewards, terminated, fast, slow
@@ -335,6 +385,18 @@ def _double_cases(rng: np.random.Generator) -> list[Case]:
         Case("a random batch", (*drawn, gamma), expected),
         Case("a discount of its own for each row", (*drawn, gammas), spans),
     ]
+
+
+def _every_choice(
+    rewards: Tensor, terminated: Tensor, online: Tensor, slow: Tensor, gamma: float | Tensor
+) -> Tensor:
+    return rewards + gamma * (1 - terminated) * slow[:, online.argmax(dim=1)]
+
+
+def _one_column(
+    rewards: Tensor, terminated: Tensor, online: Tensor, slow: Tensor, gamma: float | Tensor
+) -> Tensor:
+    return rewards + gamma * (1 - terminated) * slow.gather(1, online.argmax(1, keepdim=True))
 
 
 double_dqn_target = Exercise(
@@ -370,9 +432,26 @@ double_dqn_target = Exercise(
         smaller of two maxima. Double DQN splits the work instead: one network picks the action, the
         other gives the value of *that* action.
     """,
+    mistakes=(
+        Mistake(
+            "mixes the rows",
+            _every_choice,
+            "Your values mix the rows: `next_q_target[:, choice]` looks up the choices of all rows "
+            "in each row, (B, B). Each row needs its own choice only: `gather`, or "
+            "`next_q_target[torch.arange(B), choice]`.",
+        ),
+        Mistake(
+            "keeps the action axis",
+            _one_column,
+            "The values that you looked up have shape (B, 1); times (B,) they broadcast to (B, B), "
+            "every row with every other. Take the axis away: `.squeeze(1)`.",
+        ),
+    ),
     hints=(
         "First the choice: `next_q_online.argmax(dim=1, keepdim=True)` has shape (B, 1).",
         "Then the judgement: `next_q_target.gather(1, choice)` looks up that action in each row.",
         "`rewards + gamma * (1 - terminated) * next_q_target.gather(1, choice).squeeze(1)`",
     ),
 )
+
+learn_from_replay = build.learn_from_replay

@@ -20,3 +20,5 @@ RUNS = {
     "n_step_target": (cartpole, "bootstraps through termination"),
     "double_dqn_target": (cartpole, "ignores the target network"),
 }
+
+CALLED = {"learn_from_replay"}

@@ -2,6 +2,9 @@
 
 # ruff: noqa: B905, F811
 # %% imports
+import copy
+import random
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -183,3 +186,118 @@ def double_dqn_target(rewards, terminated, next_q_online, next_q_target, gamma):
     _, action = next_q_online.max(dim=1, keepdim=True)
     future = torch.take_along_dim(next_q_target, action, dim=1).flatten()
     return rewards + (gamma - gamma * terminated) * future
+
+
+# %% learn_from_replay: a class for the memory, one array per column, draws without replacement
+class Memory:
+    def __init__(self, steps, obs):
+        self.obs = np.zeros((steps, len(obs)), np.float32)
+        self.next_obs = np.zeros_like(self.obs)
+        self.actions = np.zeros(steps, np.int64)
+        self.rewards = np.zeros(steps, np.float32)
+        self.goes_on = np.zeros(steps, np.float32)
+        self.size = 0
+
+    def add(self, obs, action, reward, next_obs, terminated):
+        row = self.size
+        self.obs[row], self.next_obs[row] = obs, next_obs
+        self.actions[row], self.rewards[row] = action, reward
+        self.goes_on[row] = not terminated
+        self.size += 1
+
+    def sample(self, count, rng):
+        rows = rng.permutation(self.size)[:count]
+        columns = self.obs, self.actions, self.rewards, self.next_obs, self.goes_on
+        return [torch.from_numpy(column[rows]) for column in columns]
+
+
+def learn_from_replay(env, online, optimizer, steps, gamma, epsilon, batch_size, tau, rng):
+    slow = copy.deepcopy(online).requires_grad_(False)
+    obs, _ = env.reset()
+    memory = Memory(steps, obs)
+    for _ in range(steps):
+        q = online(torch.from_numpy(obs).unsqueeze(0)).detach().numpy()[0]
+        chances = np.full(len(q), epsilon / len(q))
+        chances[q.argmax()] += 1 - epsilon
+        action = int(rng.choice(len(q), p=chances))
+        next_obs, reward, terminated, truncated, _ = env.step(action)
+        memory.add(obs, action, reward, next_obs, terminated)
+        obs = env.reset()[0] if terminated or truncated else next_obs
+        if memory.size >= batch_size:
+            o, a, r, n, goes_on = memory.sample(batch_size, rng)
+            y = r + gamma * goes_on * slow(n).amax(-1)
+            loss = F.huber_loss(online(o).gather(1, a[:, None])[:, 0], y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            for mine, theirs in zip(slow.parameters(), online.parameters()):
+                mine.mul_(1 - tau).add_(theirs.detach(), alpha=tau)
+    return online.state_dict()
+
+
+# %% learn_from_replay: episode by episode, Python's own draws, Double DQN, weights in dictionaries
+def learn_from_replay(env, online, optimizer, steps, gamma, epsilon, batch_size, tau, rng):
+    random.seed(int(rng.integers(2**31)))
+    target = copy.deepcopy(online)
+    kept = []
+    while len(kept) < steps:
+        state, over = env.reset()[0], False
+        while not over and len(kept) < steps:
+            action = random.randrange(env.action_space.n)
+            if random.random() >= epsilon:
+                with torch.no_grad():
+                    values = online(torch.tensor(state)[None])[0].tolist()
+                action = random.choice([a for a, v in enumerate(values) if v == max(values)])
+            after, reward, ended, cut, _ = env.step(action)
+            kept.append((state, action, reward, after, ended))
+            state, over = after, ended or cut
+            if len(kept) >= batch_size:
+                s, a, r, s2, d = zip(*random.choices(kept, k=batch_size))
+                s, s2 = torch.tensor(np.stack(s)), torch.tensor(np.stack(s2))
+                r, d = torch.tensor(r).float(), torch.tensor(d)
+                with torch.no_grad():
+                    best = online(s2).argmax(1)
+                    future = target(s2)[range(batch_size), best].masked_fill(d, 0.0)
+                optimizer.zero_grad(set_to_none=False)
+                q = (online(s) * F.one_hot(torch.tensor(a), env.action_space.n)).sum(1)
+                F.smooth_l1_loss(q, r + gamma * future).backward()
+                optimizer.step()
+                new, old = online.state_dict(), target.state_dict()
+                target.load_state_dict({k: tau * new[k] + (1 - tau) * old[k] for k in new})
+    return {name: weight.clone() for name, weight in online.state_dict().items()}
+
+
+# %% learn_from_replay: one table of rows, the Huber loss by hand, the target built row by row
+def huber(error):
+    size = error.abs()
+    return torch.where(size <= 1, error**2 / 2, size - 0.5).mean()
+
+
+def learn_from_replay(env, online, optimizer, steps, gamma, epsilon, batch_size, tau, rng):
+    frozen = copy.deepcopy(online)
+    obs, _ = env.reset()
+    width = len(obs)
+    rows = np.empty((0, 2 * width + 3), np.float32)
+    for step in range(1, steps + 1):
+        greedy = int(torch.argmax(online(torch.as_tensor(obs[None])), dim=1).item())
+        action = greedy if rng.uniform() > epsilon else int(env.action_space.n * rng.random())
+        new, reward, terminated, truncated, _ = env.step(action)
+        rows = np.vstack([rows, [*obs, *new, action, reward, float(terminated)]])
+        obs = new
+        if terminated or truncated:
+            obs = env.reset()[0]
+        if step < batch_size:
+            continue
+        batch = torch.tensor(rows[rng.choice(len(rows), batch_size)], dtype=torch.float32)
+        before, after, (a, r, end) = batch[:, :width], batch[:, width:-3], batch[:, -3:].T
+        y = [
+            r[i] + (0 if end[i] else gamma * frozen(after[i : i + 1]).max().detach())
+            for i in range(batch_size)
+        ]
+        loss = huber(torch.stack(y) - online(before)[torch.arange(batch_size), a.long()])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        for slow, fast in zip(frozen.parameters(), online.parameters()):
+            slow.data = (1 - tau) * slow.data + tau * fast.data
+    return dict(online.named_parameters())

@@ -3,6 +3,7 @@
 import numpy as np
 from torch.nn.functional import one_hot
 
+from course_lib.lessons.dqn import build
 from course_lib.rl import returns
 
 
@@ -19,6 +20,10 @@ def last_end(rewards, terminated, truncated, gamma):
     stops = np.flatnonzero(terminated | truncated)
     steps = stops[-1] + 1 if len(stops) else len(rewards)
     return sum(gamma**k * rewards[k] for k in range(steps)), int(steps), bool(terminated[steps - 1])
+
+
+def trained(*arguments):
+    return build.learn_from_replay.reference(*arguments)
 
 
 UNFORESEEN = {
@@ -95,5 +100,13 @@ UNFORESEEN = {
         "the online network's worst": lambda r, end, online, target, gamma: (
             r + gamma * (1 - end.to(r)) * target.gather(1, online.argmin(-1, True))[:, 0]
         ),
+    },
+    "learn_from_replay": {
+        "returns the network": lambda *args: trained(*args) and args[1],
+        "returns the table, a row per state": lambda *args: trained(*args)["weight"].T,
+        "NumPy in place of tensors": lambda *args: {
+            k: v.numpy() for k, v in trained(*args).items()
+        },
+        "a list of weights": lambda *args: list(trained(*args).values()),
     },
 }
