@@ -123,6 +123,7 @@ SETTINGS = {"updates": 1, "epochs": 1, "clip": 9.0, "beta": 0.0, "learning_rate"
 
 def _probes(rng: np.random.Generator) -> list[Case]:
     """Small worlds in the order in which they are tried: each adds one thing that can go wrong."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)])  # its imports take no time of the check
     level, shift = float(rng.integers(8, 20)) / 4, rng.uniform(-1, 1)  # a tie has an exact mean
 
     def policy(*chances: float) -> list[float]:
