@@ -90,7 +90,7 @@ class Pays:
 
 def _by_hand(logits, sample, reward, updates, epochs, clip, beta, learning_rate) -> np.ndarray:
     """The same in double precision, with the gradient written out, one answer after the other."""
-    z = np.array(logits, dtype=float)
+    z = np.array(logits.tolist())
 
     def softmax(row: np.ndarray) -> np.ndarray:
         return np.exp(row) / np.exp(row).sum()
