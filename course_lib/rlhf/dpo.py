@@ -6,10 +6,10 @@ r(x, y) = beta * log(pi(y|x) / ref(y|x)) plus something that depends on the prom
 5), and in a comparison of two responses to one prompt that something cancels. So the policy *is* a
 reward model, and is trained as one, by Bradley and Terry's loss (equation 7).
 
-IPO (Azar et al., 2310.12036, equation 17) asks for a margin of 1 / (2 beta) instead of an ever
-larger one. Its log-probabilities are here means per token, as in TRL, whose authors asked IPO's;
-the equation itself has sums. Left out: label smoothing, other divergences, a term that keeps the
-chosen response probable.
+IPO (Azar et al., 2310.12036, equation 17) wants log-ratios that differ by 1 / (2 beta) instead of
+a margin that grows for ever. Its log-probabilities are here means per token, as in TRL, whose
+authors asked IPO's; the equation itself has sums. Left out: label smoothing, other divergences, a
+term that keeps the chosen response probable.
 """
 
 from collections.abc import Iterator, Sequence
@@ -61,8 +61,8 @@ def pair_loss(
     -log sigmoid(margin), where margin = beta * (how much more probable the chosen response has
     become, minus the same for the rejected one): equation 7 of arXiv 2305.18290.
     """
-    margin = (logp_chosen - ref_logp_chosen) - (logp_rejected - ref_logp_rejected)
-    return -F.logsigmoid(beta * margin)
+    difference = (logp_chosen - ref_logp_chosen) - (logp_rejected - ref_logp_rejected)
+    return -F.logsigmoid(beta * difference)
 
 
 def dpo_loss(

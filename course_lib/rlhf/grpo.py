@@ -107,8 +107,9 @@ def kl_estimate(logp: Tensor, ref_logp: Tensor, kind: str = "k3") -> Tensor:
     With d = logp - ref_logp: k1 = d, k2 = d squared / 2, k3 = exp(-d) + d - 1. The means of k1 and
     k3 are the KL, that of k2 is close where the two policies are. **As losses they are not alike**
     (Tang and Munos, arXiv 2506.09477): for one token the expected gradient of k1 is zero, of k2
-    that of KL(pi || ref), and of k3 that of the reverse, KL(ref || pi). In a response each leaves
-    out what a token changes later; k1 in the *reward*, as in `ppo.kl_shaped_rewards`, does not.
+    that of KL(pi || ref), and of k3 that of the other direction, KL(ref || pi). In a response each
+    leaves out what a token changes later; k1 in the *reward*, as in `ppo.kl_shaped_rewards`, does
+    not.
     """
     difference = logp - ref_logp
     if kind == "k1":

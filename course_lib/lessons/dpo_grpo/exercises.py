@@ -1,4 +1,4 @@
-"""Exercises of lesson 09: DPO's loss, advantages of a group, KL estimates, weights of tokens."""
+"""Exercises of lesson 09: DPO's loss, advantages, KL estimates, weights of tokens, GRPO's loop."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from course_lib.classroom.cases import bits, floats
 from course_lib.classroom.check import Case, Exercise, Mistake
+from course_lib.lessons.dpo_grpo import build
 from course_lib.rlhf import dpo, grpo
 
 # --- DPO's loss --------------------------------------------------------------------------------
@@ -48,30 +49,43 @@ pair_loss = Exercise(
         become: subtract `ref_logp` on both sides. Without it a short response wins, because it was
         more probable from the start.
 
-    forgets beta: `beta * margin` becomes `margin`. `beta` changes nothing in your version. It
-        multiplies the margin, inside the sigmoid.
+    forgets beta: `beta * difference` becomes `difference`. `beta` changes nothing in your
+        version. It multiplies the difference of the two log-ratios, inside the sigmoid.
 
-    beta outside: `-F.logsigmoid(beta * margin)` becomes `-beta * F.logsigmoid(margin)`. You
+    beta outside: `-F.logsigmoid(beta * difference)` becomes `-beta * F.logsigmoid(difference)`. You
         multiplied the loss by `beta`, which only rescales the learning rate. It belongs *inside*
-        the sigmoid, where it says how large a margin is enough.
+        the sigmoid, where it says how large a difference is enough.
 
-    divides by beta: `beta * margin` becomes `margin / beta`. You divided the margin by `beta`. The
+    divides by beta: `beta * difference` becomes `difference / beta`. You divided by `beta`. The
         implied reward is beta * log(pi / ref): multiply.
 
-    sides exchanged: `beta * margin` becomes `-beta * margin`. The sign of your margin is turned:
-        this loss falls when the *rejected* response becomes more probable. Chosen minus rejected.
+    sides exchanged: `beta * difference` becomes `-beta * difference`. The sign of your margin
+        is turned: this loss falls when the *rejected* response becomes more probable. Chosen minus
+        rejected.
 
     reference added: `- ref_logp_chosen` becomes `+ ref_logp_chosen`, `- ref_logp_rejected` becomes
         `+ ref_logp_rejected`. You added the reference's difference. A ratio of probabilities is a
         *difference* of logarithms: subtract it.
 
-    overflows: `F.logsigmoid(beta * margin)` becomes `torch.log(torch.sigmoid(beta * margin))`. For
-        a very wrong pair the sigmoid is rounded to 0 (and exp(300) to infinity), so that your loss
-        is infinite.
-        `F.logsigmoid` computes both in one step and stays finite.
+    quotient of logarithms: `logp_chosen - ref_logp_chosen` becomes `logp_chosen / ref_logp_chosen`,
+        `logp_rejected - ref_logp_rejected` becomes `logp_rejected / ref_logp_rejected`. You divided
+        one log-probability by the other. All four arguments are logarithms already, so each
+        fraction of the formula becomes a difference.
 
-    IPO: `-F.logsigmoid(beta * margin)` becomes `(margin - 1 / (2 * beta)) ** 2`. This is IPO's loss
-        (Azar et al., 2023), which asks for a margin of 1 / (2 beta). DPO's is -log sigmoid.
+    logarithm of a quotient of logarithms: `logp_chosen - ref_logp_chosen` becomes
+        `torch.log(logp_chosen / ref_logp_chosen)`, `logp_rejected - ref_logp_rejected` becomes
+        `torch.log(logp_rejected / ref_logp_rejected)`. You took the logarithm once more. The four
+        arguments are logarithms of probabilities, and the log of a fraction is the difference of
+        two of them.
+
+    overflows: `F.logsigmoid(beta * difference)` becomes
+        `torch.log(torch.sigmoid(beta * difference))`. For a very wrong pair the sigmoid is rounded
+        to 0 (and exp(300) to infinity), so that your loss is infinite. `F.logsigmoid` computes both
+        in one step and stays finite.
+
+    IPO: `-F.logsigmoid(beta * difference)` becomes `(difference - 1 / (2 * beta)) ** 2`.
+        This is IPO's loss (Azar et al., 2023), which asks for a difference of 1 / (2 beta). DPO's
+        is -log sigmoid.
 
     forgets the logarithm: `F.logsigmoid` becomes `torch.sigmoid`. That is minus the *probability*
         of the label. The loss is its surprise (negative log-likelihood): minus the logarithm of the
@@ -80,8 +94,8 @@ pair_loss = Exercise(
     forgets the sign: `-F.logsigmoid` becomes `F.logsigmoid`. That is the log-probability of the
         label, which training would make as small as it can. A loss needs the minus.
 
-    mean: `F.logsigmoid(beta * margin)` becomes `F.logsigmoid(beta * margin).mean()`. You took the
-        mean. Return one loss for each pair, (B,); the library takes the mean.
+    mean: `F.logsigmoid(beta * difference)` becomes `F.logsigmoid(beta * difference).mean()`.
+        You took the mean. Return one loss for each pair, (B,); the library takes the mean.
 
     the reference drifts: `- ref_logp_chosen` becomes `- logp_chosen.detach()`,
         `- ref_logp_rejected` becomes `- logp_rejected.detach()`. You compare the policy with
@@ -127,6 +141,8 @@ def _group_cases(rng: np.random.Generator) -> list[Case]:
         case("half of the group right, divided", half, "std"),
         case("three tied groups beside one that is not: exactly 0", tied, "std"),
         case("each group has its own mean", [[0, 1, 2], [10, 10, 13]], "none"),
+        case("one tied group, divided: exactly 0", [[0.1] * 7], "std"),
+        case("one tied group, undivided: exactly 0", [[0.1] * 7], "none", 0.0),
         case("three random groups, divided", drawn.tolist(), "std", 1e-5),
         case("the same, undivided", drawn.tolist(), "none", 1e-5),
     ]
@@ -144,6 +160,15 @@ group_advantages = Exercise(
         0. The mean of seven times 0.1 is not 0.1 in float32, and that rounding error divided by
         1e-4 is an update made of noise. Find the tied rows, and fill them with 0.
 
+    noise where nothing is divided: `.masked_fill(tied, 0.0)` becomes
+        `.masked_fill(tied & (scale == "std"), 0.0)`. Nearly: where `scale` is "none" a tied group
+        keeps the rounding error of its mean. It has to be exactly 0 with either `scale`.
+
+    noise where the deviation is rounded: `.masked_fill(tied, 0.0)` becomes
+        `.masked_fill(rewards.std(dim=1, keepdim=True) == 0, 0.0)`. You fill rows whose deviation is
+        0. But the deviation of seven times 0.1 is rounded too and need not be 0. Compare the
+        rewards themselves: the largest with the smallest.
+
     no 1e-4: ` + 1e-4` goes. Close: the 1e-4 that is added to the deviation is missing. It keeps a
         group whose rewards hardly differ from being blown up.
 
@@ -151,6 +176,18 @@ group_advantages = Exercise(
         `.std(dim=1, keepdim=True)` becomes `.std()`, `.masked_fill(tied, 0.0)` goes. You compared
         with the mean of *all* responses. A prompt that is easier than the others would then praise
         all its responses: take mean and deviation along `dim=1`.
+
+    mean and deviation of the batch: `.mean(dim=1, keepdim=True)` becomes `.mean()`,
+        `.std(dim=1, keepdim=True)` becomes `.std()`. Your ties are right, but elsewhere you compare
+        with the mean of *all* responses and divide by the deviation of all. Both belong to the
+        group: `dim=1`.
+
+    the deviation of the batch: `.std(dim=1, keepdim=True)` becomes `.std()`. You divided by the
+        deviation of the whole batch. The deviation is that of the group, as the mean is: `dim=1`.
+
+    across the groups, ties apart: `.mean(dim=1` becomes `.mean(dim=0`, `.std(dim=1` becomes
+        `.std(dim=0`. Your ties are right, but mean and deviation run along the prompts, `dim=0`.
+        The responses to one prompt stand in one row: `dim=1`.
 
     across the groups: `.mean(dim=1` becomes `.mean(dim=0`, `.std(dim=1` becomes `.std(dim=0`,
         `.amax(dim=1` becomes `.amax(dim=0`, `.amin(dim=1` becomes `.amin(dim=0`. You compared along
@@ -169,6 +206,9 @@ group_advantages = Exercise(
 
     variance: `.std(` becomes `.var(`, `.masked_fill(tied, 0.0)` goes. You divided by the variance.
         The deviation is its root: `std`, not `var`.
+
+    variance, ties apart: `.std(` becomes `.var(`. Your ties are right, but you divided by the
+        variance. The deviation is its root: `std`.
 
     leaves itself out: `rewards - rewards.mean(dim=1, keepdim=True)` becomes `rewards -
         (rewards.sum(dim=1, keepdim=True) - rewards) / (rewards.shape[1] - 1)`. You compared with
@@ -364,6 +404,36 @@ token_weights = Exercise(
         `torch.tensor(mask.numel())`. You divided by the number of *columns*, padding and prompt
         included. Count what the mask keeps: `mask.sum(dim=1)`.
 
+    columns count in "sequence": `mask.sum(dim=1, keepdim=True).clamp(min=1) * len(mask)` becomes
+        `torch.tensor(mask.numel())`. With "sequence" you share a response's 1 / B among all T
+        columns. It is shared among the tokens of the response alone: `mask.sum(dim=1)`.
+
+    columns count in "token": `mask.sum().clamp(min=1)` becomes `torch.tensor(mask.numel())`. With
+        "token" you divided by B * T, the number of columns in all rows. Count the tokens that the
+        mask keeps: `mask.sum()`.
+
+    the batch twice: `mask.sum().clamp(min=1)` becomes `mask.sum().clamp(min=1) * len(mask)`. With
+        "token" you divided by B as well. The tokens of all B responses are counted already, and
+        their weights have to sum to 1.
+
+    weight everywhere: `mask / share.to(mask)` becomes `torch.ones_like(mask) / share.to(mask)`. You
+        gave each column a weight, whatever the mask says. Multiply by the mask: prompt and padding
+        count 0.
+
+    a constant everywhere: `mask / share.to(mask)` becomes
+        `(torch.ones_like(mask) if normalise == "constant" else mask) / share.to(mask)`. With
+        "constant" you gave prompt and padding the weight that only tokens of a response have.
+        Multiply by the mask.
+
+    a count everywhere: `mask / share.to(mask)` becomes `(torch.ones_like(mask) if normalise not in
+        ("sequence", "constant") else mask) / share.to(mask)`. With "token" you gave prompt and
+        padding a weight. One over the number of tokens is the weight of a token of a response;
+        elsewhere it is 0.
+
+    a share everywhere: `mask / share.to(mask)` becomes
+        `(torch.ones_like(mask) if normalise == "sequence" else mask) / share.to(mask)`. With
+        "sequence" you gave prompt and padding a share of the response. Multiply by the mask.
+
     weight outside the mask: `mask / share.to(mask)` becomes
         `(mask / share.to(mask)).amax(dim=1, keepdim=True).expand(mask.shape) * 1`. Prompt and
         padding have a weight in your version. Multiply by the mask.
@@ -376,3 +446,8 @@ token_weights = Exercise(
         '"constant" divides by `len(mask) * max_new_tokens`.',
     ),
 )
+
+
+# --- All of it: see `build` ----------------------------------------------------------------------
+
+learn_from_groups = build.learn_from_groups

@@ -40,3 +40,5 @@ RUNS = {
     "token_weights": (rewarded, "forgets the end"),
     "kl_estimate": (rewarded, "k3 with the ratio turned"),
 }
+
+CALLED = {"learn_from_groups"}

@@ -8,6 +8,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from course_lib.rl.losses import clipped_surrogate, probability_ratio
+from course_lib.rlhf import grpo
+
 
 # %% pair_loss: two implied rewards, softplus
 def implied_reward(logp, ref_logp, beta):
@@ -182,3 +185,84 @@ def token_weights(response_mask, normalise, max_new_tokens):
     else:
         row = torch.ones_like(lengths) / lengths.sum().clamp(min=1)
     return torch.einsum("b,bt->bt", row, mask).float()
+
+
+# %% learn_from_groups: NumPy, the gradient by hand, duplicates added up by np.add.at
+def log_softmax(z):
+    return z - np.log(np.exp(z).sum(axis=1, keepdims=True))
+
+
+def learn_from_groups(logits, sample, reward, updates, epochs, clip, beta, learning_rate):
+    z = logits.numpy().astype(float)
+    start = log_softmax(z)
+    rows = np.arange(len(z))[:, None]
+    for _ in range(updates):
+        answers = sample(torch.tensor(z)).numpy()
+        r = reward(torch.tensor(answers)).numpy().astype(float)
+        advantages = r - r.mean(axis=1, keepdims=True)
+        old = log_softmax(z)[rows, answers]
+        for _ in range(epochs):
+            logp = log_softmax(z)
+            ratio = np.exp(logp[rows, answers] - old)
+            open_ = np.where(advantages > 0, ratio < 1 + clip, ratio > 1 - clip)
+            push = ratio * advantages * open_ - beta * (logp - start)[rows, answers]
+            gradient = np.zeros_like(z)
+            np.add.at(gradient, (rows, answers), push)
+            gradient -= push.sum(axis=1, keepdims=True) * np.exp(logp)
+            z = z + learning_rate * gradient / answers.size
+    return torch.tensor(z, dtype=torch.float32)
+
+
+# %% learn_from_groups: the pieces of the course, cross entropy, gradients set to zero afterwards
+def learn_from_groups(logits, sample, reward, updates, epochs, clip, beta, learning_rate):
+    def logp_of(table, answers):
+        prompts, size = answers.shape
+        rows = table.repeat_interleave(size, dim=0)
+        return -F.cross_entropy(rows, answers.flatten(), reduction="none").view(prompts, size)
+
+    table = torch.nn.Parameter(logits.clone())
+    reference = logits.clone()
+    sgd = torch.optim.SGD([table], learning_rate)
+    update = 0
+    while update < updates:
+        with torch.no_grad():
+            answers = sample(table)
+            advantages = grpo.group_advantages(reward(answers), "none")
+            old, ref = logp_of(table, answers), logp_of(reference, answers)
+        for _ in range(epochs):
+            logp = logp_of(table, answers)
+            loss = clipped_surrogate(probability_ratio(logp, old), advantages, clip).mean()
+            loss = loss + beta * grpo.kl_estimate(logp, ref, "k2").mean()
+            loss.backward()
+            sgd.step()
+            sgd.zero_grad()
+        update += 1
+    return table.data
+
+
+# %% learn_from_groups: prompt by prompt and answer by answer, torch.autograd.grad, no optimiser
+def learn_from_groups(logits, sample, reward, updates, epochs, clip, beta, learning_rate):
+    reference = torch.log(torch.softmax(logits, -1))
+    policy = logits.clone()
+    for _ in range(updates):
+        answers = sample(policy)
+        scores = reward(answers)
+        before = torch.log(torch.softmax(policy, -1))
+        for _ in range(epochs):
+            policy = policy.detach().requires_grad_(True)
+            now = torch.log(torch.softmax(policy, -1))
+            objective = 0.0
+            for p, group in enumerate(answers.tolist()):
+                mean = float(scores[p].mean())
+                for i, answer in enumerate(group):
+                    better = float(scores[p, i]) - mean
+                    ratio = torch.exp(now[p, answer] - before[p, answer])
+                    if better >= 0:
+                        gain = better * ratio.clamp(max=1 + clip)
+                    else:
+                        gain = better * ratio.clamp(min=1 - clip)
+                    away = now[p, answer] - reference[p, answer]
+                    objective = objective + gain - beta * away * away / 2
+            (gradient,) = torch.autograd.grad(objective / answers.numel(), policy)
+            policy = policy.detach() + learning_rate * gradient
+    return policy

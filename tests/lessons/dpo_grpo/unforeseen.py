@@ -3,6 +3,7 @@
 import torch
 import torch.nn.functional as F
 
+from course_lib.lessons.dpo_grpo import build
 from course_lib.rlhf import dpo, grpo
 
 
@@ -32,7 +33,18 @@ def sequential_loss(chosen, rejected, ref_chosen, ref_rejected, beta):
     return -F.logsigmoid(beta * margin.clamp(min=0))
 
 
+def goes_on_with(change):
+    """GRPO's loop, right but for the form of what it returns."""
+    return lambda *args: change(build.learn_from_groups.reference(*args))
+
+
 UNFORESEEN = {
+    "learn_from_groups": {
+        "in NumPy": goes_on_with(lambda logits: logits.numpy()),
+        "the other way round": goes_on_with(lambda logits: torch.cat([logits, logits]).T),
+        "with something to log": goes_on_with(lambda logits: (logits, {"loss": 0.0})),
+        "not a number": goes_on_with(lambda logits: logits * float("nan")),
+    },
     "pair_loss": {
         "no margin below zero": sequential_loss,
         "hinge": lambda c, r, rc, rr, beta: F.relu(1 - beta * ((c - rc) - (r - rr))),
@@ -52,8 +64,11 @@ UNFORESEEN = {
             grpo.group_advantages(rewards, scale)
             + (rewards.mean(1, keepdim=True) - rewards.median(1, keepdim=True).values)
         ),
-        "the spread of the batch": lambda rewards, scale: divided(
-            rewards - rewards.mean(1, keepdim=True), rewards, scale, rewards.std() + 1e-4
+        "the range of the group": lambda rewards, scale: divided(
+            rewards - rewards.mean(1, keepdim=True),
+            rewards,
+            scale,
+            rewards.amax(1, keepdim=True) - rewards.amin(1, keepdim=True) + 1e-4,
         ),
         "error of the mean": lambda rewards, scale: divided(
             rewards - rewards.mean(1, keepdim=True),
