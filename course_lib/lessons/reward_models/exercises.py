@@ -1,4 +1,4 @@
-"""Exercises of lesson 07: the last token, the loss on pairs, accuracy with ties, label noise."""
+"""Exercises of lesson 07: the last token, pairs, accuracy with ties, all of it, label noise."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from course_lib.classroom.cases import bits, floats
 from course_lib.classroom.check import Case, Exercise
+from course_lib.lessons.reward_models import build
 from course_lib.rlhf import pairwise, reward_model
 
 # --- The last real token -----------------------------------------------------------------------
@@ -236,6 +237,9 @@ accuracy = Exercise(
         "`(share * first + (1 - share) * (1 - first)).mean()`.",
     ),
 )
+
+
+fit_reward_model = build.fit_reward_model
 
 
 # --- Careless labels ---------------------------------------------------------------------------
