@@ -284,6 +284,13 @@ def slope(run: dict) -> float:
     )
 
 
+def chance_error(run: dict) -> float:
+    """Mean calibration error of perfect probabilities in the same bins, from the draw of labels."""
+    predicted, count = np.array(run["predicted"]), np.array(run["count"])
+    observed = np.random.default_rng(0).binomial(count, predicted, size=(2000, len(count))) / count
+    return float(np.average(np.abs(observed - predicted), weights=count, axis=1).mean())
+
+
 def judge(result: dict) -> list[Goal]:
     seeds = len(result["seeds"])
     many = FEW if seeds == 1 else MANY
@@ -321,6 +328,7 @@ def judge(result: dict) -> list[Goal]:
         ]
         wrong = [label_error(r) for r in three[1]], [label_error(r, 0.2) for r in three[2]]
         size = [[certainty(r) for r in runs] for runs in three]
+        steep = [slope(r) for r in three[1]], [slope(r) / 0.6 for r in three[2]]
         slopes = [mean_over_seeds([slope(r) for r in runs]) for runs in three]
         lost = mean_over_seeds(np.subtract(two[0], lots), ".3f")
         goals += [
@@ -340,6 +348,11 @@ def judge(result: dict) -> list[Goal]:
                 f"reward model, {many} labels of which a fifth is turned round: calibration error "
                 "against such labels, of p without and of q with correction",
                 more(*wrong, ".3f")[0],
+            ),
+            reported(
+                f"reward model, {many} labels of which a fifth is turned round: slope of such "
+                "labels on p, as a share of the right one, 1 without and 0.6 with correction",
+                more(*steep)[0],
             ),
             reported(
                 f"reward model, {many} labels, none turned round, a fifth, a fifth and corrected: "
@@ -381,6 +394,14 @@ def judge(result: dict) -> list[Goal]:
             f"{', '.join(map(str, steps))} updates",
             ", ".join(
                 mean_over_seeds([slope(r) for r in rows("calibration", steps=n)]) for n in steps
+            ),
+        ),
+        reported(
+            f"reward model, {many} noisy labels: calibration error that perfect probabilities "
+            f"would show by chance after {', '.join(map(str, steps))} updates",
+            ", ".join(
+                f"{np.mean([chance_error(r) for r in rows('calibration', steps=n)]):.3f}"
+                for n in steps
             ),
         ),
         reported(
