@@ -86,11 +86,12 @@ def _by_chance(rng: np.random.Generator, size: int) -> tuple[list, list]:
 def _probes(rng: np.random.Generator) -> list[Case]:
     """In the order in which they are tried: each adds one thing that can go wrong."""
     size = 7
-    a, b, c, d = (int(x) for x in 1 + rng.permutation(size - 1)[:4])
+    a, b, c, d, e, f = (int(x) for x in 1 + rng.permutation(size - 1))
     won, lost, tie = ([a], [b], 1.0), ([a], [b], 0.0), ([a], [b], 0.5)
     other, thrice = ([c], [d], 1.0), ([a, a, a], [b, b, b], 1.0)
-    right_padded = [([a, 0, 0], [b, c, d], 1.0), ([a, c, d], [b, 0, 0], 1.0)]
-    left_padded = [([0, 0, a], [b, c, d], 1.0), ([a, c, d], [0, 0, b], 1.0)]
+    right_padded = [([a, 0, 0], [b, c, d], 1.0), ([a, e, e], [f, 0, 0], 1.0)]
+    left_padded = [([0, 0, a], [b, c, d], 1.0), ([a, e, e], [0, 0, f], 1.0)]
+    twice = [([a, a], [b, b], 1.0), ([c, c], [d, d], 1.0)]
     most = [won, won, won, won, lost]  # four of five labels for the first
     rows = [
         # name, the mistake that it isolates, pairs, held-out pairs, batches
@@ -99,19 +100,15 @@ def _probes(rng: np.random.Generator) -> list[Case]:
         ("two pairs in one batch", "adds up the losses", [won, other], [won, other], [[0, 1]]),
         ("a pair waits", "trains on all pairs", [won, other], [won], [[0]]),
         ("the same pair twice", "adds to the old gradient", [won], [won], [[0], [0]]),
-        (
-            "a tie after a win",
-            "a tie is a defeat",
-            [won, tie, won, lost, tie],
-            [won] * 3 + [lost] * 2,
-            [[0], [1]],
-        ),
         ("two words against one", "averages over words", *[[([a, c], [b], 1.0)]] * 2, [[0]]),
         ("each word three times", "counts a word once", [thrice], [thrice], [[0]]),
-        ("padding on the right", "pays for padding", right_padded, right_padded, [[0], [0, 1]]),
+        (
+            *("padding on the right", "pays for padding"),
+            *(right_padded, right_padded, [[0], [1]]),
+        ),
         (
             *("padding on the left", "stops at the first padding"),
-            *(left_padded, left_padded, [[0], [0, 1]]),
+            *(left_padded, left_padded, [[0], [1]]),
         ),
         (
             *("at first better, then worse", "returns the last weights"),
@@ -119,15 +116,19 @@ def _probes(rng: np.random.Generator) -> list[Case]:
         ),
         (
             *("a label that the held-out pairs contradict", "chooses by the training pairs"),
-            *([won, other], [won, ([c], [d], 0.0)], [[0], [1]]),
+            *(twice, [won, ([c], [d], 0.0)], [[0], [1]]),
         ),
         ("worse than none", "forgets the start", [won, other], [lost], [[0], [1]]),
+        (
+            *("a tie after a win", "a tie is a defeat"),
+            *([won, tie, won, lost, tie], [won] * 3 + [lost] * 2, [[0], [1]]),
+        ),
         ("too sure", "chooses by accuracy", [won], most, [[0]] * 5),
         ("very sure, and wrong", "takes the log of a sigmoid", [won, lost], [lost], [[0], [1]]),
     ]
     cases = []
     for name, isolates, pairs, held_out, batches in rows:
-        lr = float(rng.uniform(0.9, 1.1)) * (400 if isolates == "takes the log of a sigmoid" else 1)
+        lr = float(rng.uniform(0.9, 1.0)) * (400 if isolates == "takes the log of a sigmoid" else 1)
         args = (*_three(pairs), _three(held_out), size, batches, lr)
         cases.append(_case(name, args, isolates))
     while True:
@@ -152,7 +153,8 @@ fit_reward_model = Exercise(
     goes up the loss: `weights -= lr` becomes `weights += lr`. One pair of one word each, and the
         first won (`share` is 1). After one update its word should be worth lr / 2 and the other
         -lr / 2. A wrong sign: is it `first - second`, and do you go *down* the gradient of the
-        loss? All zeros: the weights after the last update have to be judged as well.
+        loss? Another size: take one plain step, by the gradient p - s. All zeros: the weights after
+        the last update have to be judged as well.
 
     ignores the label: `share[batch]` becomes `torch.ones(len(batch))`. The second won: `share` is
         0. The word of the *second* reply should gain. The label belongs in the loss, and in that of
@@ -170,10 +172,6 @@ fit_reward_model = Exercise(
         first update the model half expects the label, so the second moves less. `backward` *adds*
         to `.grad`: set it to None (`optimizer.zero_grad()`) before each update, and compute p anew.
         If yours are the weights after the first update, look at how you choose.
-
-    a tie is a defeat: `share[batch]` becomes `(share[batch] > 0.5).float()`. First the pair is won,
-        then the same pair is a tie (`share` 0.5). A tie pulls unequal rewards towards each other,
-        by p - 0.5. It is neither a defeat nor a pair to leave out.
 
     averages over words: `.sum(dim=1)` becomes `.sum(dim=1) / (text != 0).sum(dim=1)`. A reply of
         two words against one of a single word. The reward is the *sum* over the tokens, so each of
@@ -203,6 +201,10 @@ fit_reward_model = Exercise(
     forgets the start: `clone(), loss(*held_out).item()` becomes `clone(), float("inf")`. Every
         update makes things worse on the held-out pairs. The weights of the start, all 0, are among
         those that you choose from.
+
+    a tie is a defeat: `share[batch]` becomes `(share[batch] > 0.5).float()`. First the pair is won,
+        then the same pair is a tie (`share` 0.5). A tie pulls unequal rewards towards each other,
+        by p - 0.5. It is neither a defeat nor a pair to leave out.
 
     chooses by accuracy: `clone(), loss(*held_out).item()` becomes `clone(), -0.5`,
         `surprise = loss(*held_out).item()` becomes

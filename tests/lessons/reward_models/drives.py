@@ -43,3 +43,5 @@ RUNS = {
     "accuracy": (run, "ignores the share"),
     "noisy_nll": (careless, "smooths the labels"),
 }
+
+CALLED = {"fit_reward_model"}

@@ -148,3 +148,69 @@ def noisy_nll(chosen, rejected, share, flip):
         says_first = p * (1 - flip) + (1 - p) * flip
         losses.append(-s * torch.log(says_first) - (1 - s) * torch.log(1 - says_first))
     return torch.stack(losses)
+
+
+# %% fit_reward_model: an embedding bag and an optimizer
+def fit_reward_model(first, second, share, held_out, vocab_size, batches, lr):
+    model = torch.nn.EmbeddingBag(vocab_size, 1, mode="sum", padding_idx=0)
+    torch.nn.init.zeros_(model.weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+
+    def nll(a, b, labels):
+        return F.binary_cross_entropy_with_logits(model(a)[:, 0] - model(b)[:, 0], labels)
+
+    states = [(nll(*held_out).item(), model.weight.detach()[:, 0].clone())]
+    for rows in batches:
+        optimizer.zero_grad()
+        nll(first[rows], second[rows], share[rows]).backward()
+        optimizer.step()
+        states.append((nll(*held_out).item(), model.weight.detach()[:, 0].clone()))
+    return min(states, key=lambda state: state[0])[1]
+
+
+# %% fit_reward_model: counts of words, and p - s by hand in double precision
+def fit_reward_model(first, second, share, held_out, vocab_size, batches, lr):
+    def counts(text):
+        found = F.one_hot(text, vocab_size).sum(1).double()
+        found[:, 0] = 0
+        return found
+
+    x = counts(first) - counts(second)
+    judged, labels = counts(held_out[0]) - counts(held_out[1]), held_out[2].double()
+    course = torch.zeros(len(batches) + 1, vocab_size, dtype=torch.float64)
+    for step, rows in enumerate(batches):
+        w = course[step]
+        wrong = torch.sigmoid(x[rows] @ w) - share[rows]
+        course[step + 1] = w - lr * wrong @ x[rows] / len(rows)
+    d = course @ judged.T
+    nll = (F.softplus(d) - labels * d).mean(1)
+    return course[nll.argmin()].float()
+
+
+# %% fit_reward_model: NumPy, pair by pair, a dictionary of prices
+def fit_reward_model(first, second, share, held_out, vocab_size, batches, lr):
+    prices = {}
+
+    def gap(a, b):
+        signed = [(t, 1.0) for t in a.tolist() if t] + [(t, -1.0) for t in b.tolist() if t]
+        return sum(sign * prices.get(token, 0.0) for token, sign in signed), signed
+
+    def judge():
+        total = 0.0
+        for a, b, s in zip(*held_out, strict=True):
+            d, _ = gap(a, b)
+            total += np.logaddexp(0, d) - s.item() * d
+        return total
+
+    best, lowest = {}, judge()
+    for rows in batches:
+        moves = []
+        for i in rows:
+            d, signed = gap(first[i], second[i])
+            p = math.exp(-np.logaddexp(0, -d))
+            moves += [(t, sign * lr * (share[i].item() - p) / len(rows)) for t, sign in signed]
+        for token, move in moves:
+            prices[token] = prices.get(token, 0.0) + move
+        if (now := judge()) < lowest:
+            best, lowest = dict(prices), now
+    return torch.tensor([best.get(token, 0.0) for token in range(vocab_size)])

@@ -5,6 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
+from course_lib.lessons.reward_models.build import fit_reward_model
 from course_lib.rlhf import pairwise
 
 
@@ -28,6 +29,13 @@ def mixed(p, share, flip, rest):
 
 
 UNFORESEEN = {
+    "fit_reward_model": {
+        "a column": lambda *args: fit_reward_model.reference(*args)[:, None],
+        "an array": lambda *args: fit_reward_model.reference(*args).numpy(),
+        "with the bias of a linear layer": lambda *args: torch.cat(
+            [fit_reward_model.reference(*args), torch.zeros(1)]
+        ),
+    },
     "pairwise_nll": {
         "a sigmoid kept off zero": lambda c, r, share: (
             -share * ((c - r).sigmoid() + 1e-8).log()
