@@ -1,10 +1,10 @@
-"""30 labels against 1,000 with either training, designed pairs against staff pairs, word counts.
+"""1,000 labels trained like 30, and 30 for longer; designed pairs against staff pairs; word counts.
 
 Three controls of lesson 07:
 
-- *recipe*: designed pairs and a calm human, 30 labels and 1,000, each with the training of the
-  thirty (30 updates of 16 pairs, a rate of 3e-4) and with that of the thousand (150 updates of 32,
-  1e-3). What does the model pay for each trait?
+- *recipe*: designed pairs and a calm human, as for the lesson's thirty labels, with one change
+  each: 1,000 labels with the training of the thirty (30 updates of 16 pairs, a rate of 3e-4), or
+  30 labels with a longer one (100 updates, 1e-3). What does the model pay for each trait?
 - *designed*: 100 hasty labels on designed pairs, beside the committed run on pairs of the staff.
 - *counts*: the simplest reward model, a price for each word, by Bradley and Terry with a ridge of
   1 (Newton's method, no randomness). It reads the reply alone, not the question. Its accuracy on
@@ -27,11 +27,10 @@ from course_lib.rlhf.preferences import Labeller, Pair
 from course_lib.rlhf.reward_model import Config
 from course_lib.worlds import concierge, concierge_pairs
 
-TRAININGS = {
-    "short": Config(total_steps=30, batch_size=16, learning_rate=3e-4),
-    "long": Config(total_steps=150, batch_size=32, learning_rate=1e-3),
+RECIPES = {
+    (1000, "as thirty"): Config(total_steps=30, batch_size=16, learning_rate=3e-4),
+    (30, "longer"): Config(total_steps=100, batch_size=16, learning_rate=1e-3),
 }
-LABELS = (30, 1000)
 COUNTED = (30, 100, 300, 1000)
 RIDGE = 1.0
 PLACE = "the right place, not a wrong one"
@@ -101,11 +100,9 @@ def measure(quick: bool) -> dict:
         config = Config(total_steps=lesson.STEPS[lesson.FEW], learning_rate=1e-3)
         accuracy = right(lesson.fit(pairs, labels, config, seed))
         keep(kind="designed", seed=seed, labels=lesson.FEW, accuracy=accuracy)
-        for number in LABELS:
-            for training in ("short",) if quick else TRAININGS:
-                model = lesson.fit(*designed(number, seed, 0.5), TRAININGS[training], seed)
-                paid = lesson.values_of(model)
-                keep(kind="recipe", seed=seed, labels=number, training=training, paid=paid)
+        for (number, training), config in RECIPES.items():
+            paid = lesson.values_of(lesson.fit(*designed(number, seed, 0.5), config, seed))
+            keep(kind="recipe", seed=seed, labels=number, training=training, paid=paid)
     return {"seeds": seeds, "runs": runs}
 
 
@@ -115,10 +112,10 @@ def judge(result: dict) -> list[Goal]:
         return [r for r in result["runs"] if all(r.get(k) == v for k, v in wanted.items())]
 
     recipes = {
-        f"{labels:,} labels, {training}": [run["paid"] for run in rows("recipe", **both)]
-        for training in TRAININGS
-        for labels in LABELS
-        if rows("recipe", **(both := {"labels": labels, "training": training}))
+        f"{labels:,} labels, {training}": [
+            run["paid"] for run in rows("recipe", labels=labels, training=training)
+        ]
+        for labels, training in RECIPES
     }
     place = [
         f"{name}: {' '.join(f'{paid[PLACE]:+.2f}' for paid in runs)}"
@@ -144,9 +141,8 @@ def judge(result: dict) -> list[Goal]:
     ]
     return [
         reported(
-            "reward model, designed pairs by a calm human, 30 or 1,000 of them, the training of "
-            "the thirty (short) or of the thousand (long): points for the right place, seed by "
-            "seed",
+            "reward model, designed pairs by a calm human, 1,000 with the training of thirty, or 30 "
+            "and longer: points for the right place, seed by seed",
             "; ".join(place),
         ),
         reported(
