@@ -141,8 +141,8 @@ def judge(result: dict) -> list[Goal]:
     ]
     return [
         reported(
-            "reward model, designed pairs by a calm human, 1,000 with the training of thirty, or 30 "
-            "and longer: points for the right place, seed by seed",
+            "reward model, designed pairs by a calm human, 1,000 with the training of thirty, or "
+            "30 and longer: points for the right place, seed by seed",
             "; ".join(place),
         ),
         reported(
