@@ -190,9 +190,9 @@ fit_reward_model = Exercise(
 
     returns the last weights: `best, lowest = weights.detach().clone(), surprise` becomes
         `best, lowest = weights.detach(), surprise`. The first update is good, what comes later is
-        not, and you returned the weights of a later one. Either you do not compare, or you keep no
-        copy: `best = weights` is the same tensor under another name, which later updates change.
-        `clone()` it.
+        not, and you returned the weights of a later one. Either you do not compare, or not by the
+        held-out pairs, or you keep no copy: `best = weights` is the same tensor under another name,
+        which later updates change. `clone()` it.
 
     chooses by the training pairs: `surprise = loss(*held_out)` becomes
         `surprise = loss(first, second, share)`. The second update fits its own label, and the

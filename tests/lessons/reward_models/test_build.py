@@ -28,7 +28,7 @@ WRONG = [  # the mistake whose hint it gets; what is changed
     ("returns the last weights", ("return best", "return weights.detach()")),
     ("forgets the start", ("surprise < lowest", "surprise < lowest or batch is batches[0]")),
     (
-        "chooses by the training pairs",
+        "returns the last weights",
         (
             "surprise = loss(*held_out)",
             "surprise = loss(first[batch], second[batch], share[batch])",
