@@ -256,7 +256,8 @@ learn_from_batches = Exercise(
 
     turns the sign: `-(logp` becomes `(logp`. One action is paid, the other pays as much. Whichever
         you draw, the logit of the first goes up by `policy_rate` times half of the reward, the
-        other down by as much. Look at the sign, at the logarithm, and at the axis of the softmax.
+        other down by as much. Look at the sign, the logarithm, and the axis of the softmax. Leave
+        the advantages as they are: shifted and scaled to mean 0, a single one is nothing.
 
     multiplies a row by a column: `logp * advantages.detach()` becomes
         `logp[:, None] * advantages.detach()`. Two choices in a row, with different rewards. Each
