@@ -12,10 +12,8 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "count, and they are the same",
         "values.detach() -> values, in return (logits.detach(), values.detach())": "its numbers "
         "count, and they are the same",
-        "logits[state].detach() -> logits[state], in chances = torch.softmax("
-        "logits[state].detach(), dim=-1)": "a draw carries no gradient",
-        "1 -> 0, in chances = torch.softmax(logits[state].detach(), dim=-1)": "the logits of one "
-        "state have one axis, the first and the last",
+        "logits.detach() -> logits, in rows, policy = ([], torch.softmax("
+        "logits.detach(), dim=-1))": "a draw carries no gradient",
         "True -> False, in states, actions, rewards, next_states, *ends = map(tensor, z": "all "
         "rows have the same length",
     },

@@ -8,7 +8,7 @@ from course_lib.classroom.edits import Edit, apply
 from course_lib.lessons.actor_critic.build import learn_from_batches
 
 SEEDS = range(5)
-DRAW = "int(torch.multinomial(chances, 1, generator=generator))"
+DRAW = "int(torch.multinomial(policy[state], 1, generator=generator))"
 STEP = """optimizer.zero_grad()
         (policy_loss + value_loss).backward()
         optimizer.step()"""
@@ -20,14 +20,18 @@ def changed(*changes):
 
 
 RIGHT = {
-    "draws from the library's stream": ((DRAW, "int(torch.multinomial(chances, 1))"),),
+    "draws from the library's stream": ((DRAW, "int(torch.multinomial(policy[state], 1))"),),
     "draws with NumPy": (
         ("generator = torch.Generator().manual_seed(seed)", "rng = np.random.default_rng(seed)"),
-        (DRAW, "int((rng.random() < chances.double().cumsum(0).numpy()).argmax())"),
+        (DRAW, "int((rng.random() < policy[state].double().cumsum(0).numpy()).argmax())"),
     ),
-    "a distribution": ((DRAW, "int(torch.distributions.Categorical(chances).sample())"),),
+    "a distribution": ((DRAW, "int(torch.distributions.Categorical(policy[state]).sample())"),),
     "the noise of Gumbel": (
-        (DRAW, "int((chances.log() - torch.empty_like(chances).exponential_().log()).argmax())"),
+        (
+            DRAW,
+            "int((policy[state].log() - torch.empty(env.action_space.n).exponential_().log())"
+            ".argmax())",
+        ),
     ),
     "columns for gae": (
         (
@@ -114,7 +118,7 @@ WRONG = {  # what is changed: the mistake whose hint it gets
         "takes the end of a batch for the end of an episode",
     ),
     "even for ever": (
-        ("logits[state].detach()", "torch.zeros(env.action_space.n)"),
+        ("softmax(logits.detach()", "softmax(torch.zeros_like(logits)"),
         "never plays what it learned",
     ),
 }
