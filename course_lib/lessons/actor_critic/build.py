@@ -36,8 +36,6 @@ def _learn_from_batches(
     """
     logits = torch.zeros(env.observation_space.n, env.action_space.n, requires_grad=True)
     values = torch.zeros(env.observation_space.n, requires_grad=True)
-    groups = [{"params": [logits], "lr": policy_rate}, {"params": [values], "lr": value_rate}]
-    optimizer = torch.optim.SGD(groups)
     generator = torch.Generator().manual_seed(seed)
     state, _ = env.reset()
     for _ in range(batches):
@@ -56,9 +54,10 @@ def _learn_from_batches(
         logp = torch.log_softmax(logits, dim=-1)[states, actions]
         policy_loss = -(logp * advantages.detach()).mean()
         value_loss = ((expected - targets) ** 2).mean() / 2
-        optimizer.zero_grad()
-        (policy_loss + value_loss).backward()
-        optimizer.step()
+        slopes = torch.autograd.grad(policy_loss + value_loss, (logits, values))
+        with torch.no_grad():
+            logits -= policy_rate * slopes[0]
+            values -= value_rate * slopes[1]
     return logits.detach(), values.detach()
 
 

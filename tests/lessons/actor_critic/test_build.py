@@ -9,9 +9,10 @@ from course_lib.lessons.actor_critic.build import learn_from_batches
 
 SEEDS = range(5)
 DRAW = "int(torch.multinomial(policy[state], 1, generator=generator))"
-STEP = """optimizer.zero_grad()
-        (policy_loss + value_loss).backward()
-        optimizer.step()"""
+STEP = """slopes = torch.autograd.grad(policy_loss + value_loss, (logits, values))
+        with torch.no_grad():
+            logits -= policy_rate * slopes[0]
+            values -= value_rate * slopes[1]"""
 GAE = "gae(rewards, expected, values[next_states], *ends, gamma, lam)"
 
 
@@ -53,17 +54,21 @@ RIGHT = {
     "the policy's step after the critic's": (
         (
             STEP,
-            "optimizer.zero_grad(); value_loss.backward(); policy_loss.backward(); "
-            "optimizer.step()",
+            "slopes = torch.autograd.grad(value_loss, values)\n"
+            "        with torch.no_grad():\n            values -= value_rate * slopes[0]\n"
+            "        slopes = torch.autograd.grad(policy_loss, logits)\n"
+            "        with torch.no_grad():\n            logits -= policy_rate * slopes[0]",
         ),
     ),
-    "no optimiser": (
-        ("optimizer = torch.optim.SGD(groups)", ""),
+    "an optimiser": (
+        (
+            "state, _ = env.reset() for",
+            "optimizer = torch.optim.SGD([{'params': [logits], 'lr': policy_rate}, "
+            "{'params': [values], 'lr': value_rate}]); state, _ = env.reset()\n    for",
+        ),
         (
             STEP,
-            "steps = torch.autograd.grad(policy_loss + value_loss, [logits, values])\n"
-            "        with torch.no_grad():\n"
-            "            logits -= policy_rate * steps[0]; values -= value_rate * steps[1]",
+            "optimizer.zero_grad(); (policy_loss + value_loss).backward(); optimizer.step()",
         ),
     ),
     "twice as exact": (
@@ -92,7 +97,10 @@ RIGHT = {
 }
 
 WRONG = {  # what is changed: the mistake whose hint it gets
-    "the critic is left out": (("(policy_loss + value_loss)", "policy_loss"), "forgets the half"),
+    "the critic is left out": (
+        ("policy_loss + value_loss", "policy_loss + 0 * value_loss"),
+        "forgets the half",
+    ),
     "the probability for its logarithm": (("torch.log_softmax", "torch.softmax"), "turns the sign"),
     "a softmax over the states": (
         ("torch.log_softmax(logits, dim=-1)", "torch.log_softmax(logits, dim=0)"),
