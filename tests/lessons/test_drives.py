@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from course_lib.classroom import use
+from course_lib.classroom.answer import gradients
 from course_lib.lessons import NAMES
 from tests.lessons import room
 from tests.lessons.test_every_exercise import ALL
@@ -43,7 +44,9 @@ def test_the_run_calls_the_learners_function_and_a_wrong_one_changes_it(name):
     with use({reference: counted}):
         right = run()
     assert calls, "the run never calls it"
-    assert carry == set(ALL[name].differentiated.split()), "training differentiates something else"
+    named = set(ALL[name].differentiated.split())
+    assert carry <= named, "training differentiates something else"
+    assert named - carry <= _constants(ALL[name]), "training sends no gradient through it"
     with use(ALL[name].mistake(mistake)):
         wrong = run()
     assert not _same(right, wrong), f"{mistake!r} changes nothing"
@@ -60,6 +63,19 @@ def test_the_notebook_uses_it(name):
         used = re.findall(r"\buse(?:=\[|\()([^\])]*)", after)
         used += re.findall(r"^yours = (.*)", after, re.M)
         assert any(re.search(rf"\b{short}\b", names) for names in used), "no later cell uses it"
+
+
+def _constants(exercise) -> set[str]:
+    """The arguments through which the reference lets no gradient: an answer must not either."""
+    names, cases = exercise.differentiated.split(), exercise.cases(np.random.default_rng(0))
+    places = exercise.differentiated_places
+    found = [gradients(exercise.reference, case, places, i) for i, case in enumerate(cases)]
+    columns = zip(*found, strict=True) if names else ()
+    return {
+        name
+        for name, column in zip(names, columns, strict=True)
+        if not any(gradient.abs().sum() > 0 for gradient in column)
+    }
 
 
 def _same(right, wrong) -> bool:

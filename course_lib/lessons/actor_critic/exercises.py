@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, tensor
 
 from course_lib.classroom.check import Case, Exercise
+from course_lib.lessons.actor_critic import build
 from course_lib.rl import actor_critic, returns
 
 
@@ -60,6 +61,10 @@ return_to_go = Exercise(
 
         forgets the discount: `gamma * following` becomes `following`. A reward k steps later counts
             `gamma**k` times. You counted all of them in full.
+
+        in reverse order: `return totals` becomes `return totals.flip(0)`. Your returns are in
+            reverse order. A list that is filled backwards has to be turned round at the end; or
+            write each return to its own place, `totals[t]`.
     """,
     hints=(
         "The return of the last step is its own reward. What is the return of the step before?",
@@ -99,7 +104,7 @@ def _loss_cases(rng: np.random.Generator) -> list[Case]:
 
 policy_gradient_loss = Exercise(
     reference=actor_critic.policy_gradient_loss,
-    differentiated="logp",
+    differentiated="logp advantages",
     cases=_loss_cases,
     edits="""
         turns the sign: `return -(` becomes `return (`. Your sign is turned. An optimiser goes
@@ -134,11 +139,15 @@ policy_gradient_loss = Exercise(
             number is right, but no gradient reaches the policy, and training would change nothing:
             `logp` was detached on the way, or turned into plain numbers (`.item()`, `.tolist()`,
             NumPy, `no_grad`). It is the *advantages* that count as data.
+
+        lets a gradient through the advantages: `.detach()` goes. The number is right, but a
+            gradient flows back through `advantages`. They may be made of the critic's values, and
+            this loss would pull at those: take `advantages.detach()`.
     """,
     hints=(
         "Multiply each log-probability by its advantage. Which sign makes descent go uphill?",
         "Rows with mask 0 belong in neither the sum nor the count.",
-        "`-(logp * advantages * mask).sum() / mask.sum()`",
+        "`-(logp * advantages.detach() * mask).sum() / mask.sum()`",
     ),
 )
 
@@ -149,13 +158,13 @@ def _leave_one_out_cases(rng: np.random.Generator) -> list[Case]:
     for t, i in np.ndindex(3, 5):
         expected[t, i] = totals[t, i] - sum(totals[t, j] for j in range(5) if j != i) / 4
     return [
-        Case("two episodes", (tensor([[5.0, 1.0]]),), tensor([[4.0, -4.0]])),
-        Case("three episodes", (tensor([[6.0, 3.0, 0.0]]),), tensor([[4.5, 0.0, -4.5]])),
         Case(
-            "two times, and one episode is over",
+            "two times, three episodes, one of them over",
             (tensor([[3.0, 2.0, 1.0], [2.0, 1.0, 0.0]]),),
             tensor([[1.5, 0.0, -1.5], [1.5, 0.0, -1.5]]),
         ),
+        Case("two episodes", (tensor([[5.0, 1.0]]),), tensor([[4.0, -4.0]])),
+        Case("three episodes", (tensor([[6.0, 3.0, 0.0]]),), tensor([[4.5, 0.0, -4.5]])),
         Case("random returns", (totals,), expected),
     ]
 
@@ -180,6 +189,11 @@ leave_one_out = Exercise(
             `return totals - totals.mean(0, keepdim=True)`. You averaged over time, along the first
             axis. That mean holds the episode's own returns only. The episodes lie along the second
             axis, `dim=1`.
+
+        leaves out one time: `(totals.sum(1, keepdim=True) - totals) / (totals.shape[1] - 1)`
+            becomes `(totals.sum(0, keepdim=True) - totals) / (totals.shape[0] - 1)`. You left out
+            one *time* and averaged the others: these are the episode's own returns. The episodes
+            lie along the second axis, `dim=1`, and there are `totals.shape[1]` of them.
 
         returns the baseline: `totals - others` becomes `others`. You returned the baseline itself.
             The advantage is what an episode got *minus* that.
@@ -224,6 +238,9 @@ def _gae_cases(rng: np.random.Generator) -> list[Case]:
             if terminated[k, i] or truncated[k, i]:
                 break
     drawn = (rewards, values, following, terminated, truncated, gamma, lam)
+    # Two columns: TD errors 1 and 2, but the first step of the second one terminates, 1 - 2 = -1.
+    twice = [x.expand(3, 2)[:2] for x in data]
+    ends = tensor([[False, True], [False, False]])
     return [
         Case("no end", (*data, never, never, 0.5, 0.5), _column(1.625, 2.5, 2.0)),
         Case(
@@ -246,6 +263,11 @@ def _gae_cases(rng: np.random.Generator) -> list[Case]:
             (*data, second, _column(True, False, False), 0.5, 0.5),
             _column(1.0, -2.0, 2.0),
         ),
+        Case(
+            "two environments, one step of the second terminates",
+            (*twice, ends, ends & False, 0.5, 0.5),
+            tensor([[1.5, -1.0], [2.0, 2.0]]),
+        ),
         Case("a single step", (*(x[:1] for x in (*data, never, never)), 0.5, 0.5), _column(1.0)),
         Case("lambda 0", (*data, never, never, 0.5, 0.0), _column(1.0, 2.0, 2.0)),
         Case("random experience", drawn, expected),
@@ -258,7 +280,7 @@ gae = Exercise(
     edits="""
         bootstraps through termination: ` * (1 - terminated.to(rewards.dtype))` goes. You added a
             future after a termination. Nothing comes after it: multiply `next_values` by
-            `1 - terminated`.
+            `~terminated`.
 
         treats truncation as termination: `(1 - terminated.to(rewards.dtype))` becomes `going_on`.
             You took the future away at a truncation, too. Only the clock ran out there: in the
@@ -274,6 +296,12 @@ gae = Exercise(
         cuts one row late: `going_on[t]` becomes `(going_on[t - 1] if t > 0 else 1)`. You cut the
             trace one row too late. The end of row t keeps what comes *after* row t out of its
             advantage: use the flags of row t itself.
+
+        cuts after it has stored the row: `gamma * lam * going_on[t] * trace` becomes
+            `gamma * lam * trace`, `advantages[t] = trace` becomes
+            `advantages[t] = trace; trace = trace * going_on[t]`. You set the trace to 0 after you
+            had stored the row of the end. So that row still collects the next episode, and the row
+            before it loses its own. Cut first: at an end the trace is `delta[t]` alone.
 
         reads the next row's flags: `going_on = 1` becomes `terminated, truncated =
             (torch.cat([x[1:], torch.zeros_like(x[:1])]) for x in (terminated, truncated)); going_on
@@ -298,10 +326,14 @@ gae = Exercise(
         returns the targets: `return advantages` becomes `return advantages + values`. You returned
             the advantages plus the values. Those are the targets that the values learn from; the
             advantages are asked for.
+
+        in reverse order: `return advantages` becomes `return advantages.flip(0)`. Your advantages
+            are in reverse order. A list that is filled backwards has to be turned round at the end;
+            or write each one to its own place, `advantages[t]`.
     """,
     hints=(
         "First the surprises, one per row: "
-        "`delta = reward + gamma * next_value * (1 - terminated) - value`.",
+        "`delta = reward + gamma * next_value * ~terminated - value`.",
         "Then backwards through time: `trace = delta[t] + gamma * lam * going_on[t] * trace`, "
         "where `going_on` is 0 at either kind of end.",
         "`going_on = 1 - (terminated | truncated).to(rewards.dtype)`; start with "
@@ -368,3 +400,5 @@ entropy_bonus = Exercise(
         "`logp = torch.log_softmax(logits, dim=-1)`, then `-(logp.exp() * logp).sum(-1)`",
     ),
 )
+
+learn_from_batches = build.learn_from_batches

@@ -27,3 +27,5 @@ RUNS = {
     "gae": (a2c, "treats truncation as termination"),
     "entropy_bonus": (a2c, "turns the sign"),
 }
+
+CALLED = {"learn_from_batches"}

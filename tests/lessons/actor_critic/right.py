@@ -52,13 +52,13 @@ def return_to_go(rewards, gamma):
 # %% policy_gradient_loss: only the rows that count
 def policy_gradient_loss(logp, advantages, mask):
     keep = mask.bool()
-    return -(logp[keep] * advantages[keep]).mean()
+    return -(logp[keep] * advantages.detach()[keep]).mean()
 
 
 # %% policy_gradient_loss: a loop over flat rows
 def policy_gradient_loss(logp, advantages, mask):
     total, count = 0.0, 0
-    for p, a, m in zip(logp.flatten(), advantages.flatten(), mask.flatten()):
+    for p, a, m in zip(logp.flatten(), advantages.flatten().tolist(), mask.flatten()):
         if m == 1:
             total = total - p * a
             count += 1
@@ -73,7 +73,9 @@ def policy_gradient_loss(logp, advantages, mask):
 
 # %% policy_gradient_loss: torch.where, float64 inside
 def policy_gradient_loss(logp, advantages, mask):
-    terms = torch.where(mask > 0, -logp.double() * advantages.double(), 0.0)
+    with torch.no_grad():
+        weights = advantages.double()
+    terms = torch.where(mask > 0, -logp.double() * weights, 0.0)
     return (terms.sum() / torch.count_nonzero(mask)).float()
 
 
@@ -217,3 +219,114 @@ def entropy_bonus(logits):
     logp = logits - torch.logsumexp(logits, dim=-1, keepdim=True)
     bits = -(torch.exp(logp) * logp / np.log(2)).sum(-1)
     return bits * np.log(2)
+
+
+# %% learn_from_batches: NumPy, the gradient of the softmax by hand
+def learn_from_batches(env, batches, length, gamma, lam, policy_rate, value_rate, seed):
+    rng = np.random.default_rng(seed)
+    theta = np.zeros((env.observation_space.n, env.action_space.n))
+    v = np.zeros(len(theta))
+    s, _ = env.reset()
+    for _ in range(batches):
+        steps = []
+        for _ in range(length):
+            p = np.exp(theta[s] - theta[s].max())
+            p /= p.sum()
+            a = int(rng.choice(len(p), p=p))
+            following, r, terminated, truncated, _ = env.step(a)
+            delta = r - v[s] + (0.0 if terminated else gamma * v[following])
+            steps.append([s, a, p, delta, terminated or truncated])
+            s = env.reset()[0] if terminated or truncated else following
+        theta_step, v_step = np.zeros_like(theta), np.zeros_like(v)
+        advantage = 0.0
+        for s_t, a_t, p_t, delta, ended in reversed(steps):
+            advantage = delta + (0.0 if ended else gamma * lam * advantage)
+            theta_step[s_t, a_t] += advantage
+            theta_step[s_t] -= advantage * p_t
+            v_step[s_t] += advantage
+        theta += policy_rate / length * theta_step
+        v += value_rate / length * v_step
+    return torch.from_numpy(theta).float(), torch.from_numpy(v).float()
+
+
+# %% learn_from_batches: a module of two embeddings, one loss, an optimiser for each
+class ActorCritic(torch.nn.Module):
+    def __init__(self, states, actions):
+        super().__init__()
+        self.actor = torch.nn.Embedding(states, actions)
+        self.critic = torch.nn.Embedding(states, 1)
+        torch.nn.init.zeros_(self.actor.weight)
+        torch.nn.init.zeros_(self.critic.weight)
+
+    def forward(self, states):
+        policy = torch.distributions.Categorical(logits=self.actor(states))
+        return policy, self.critic(states).squeeze(-1)
+
+
+def learn_from_batches(env, batches, length, gamma, lam, policy_rate, value_rate, seed):
+    torch.manual_seed(seed)
+    net = ActorCritic(env.observation_space.n, env.action_space.n)
+    optimizers = [
+        torch.optim.SGD(net.actor.parameters(), lr=policy_rate),
+        torch.optim.SGD(net.critic.parameters(), lr=value_rate),
+    ]
+    state = env.reset(seed=seed)[0]
+    for _ in range(batches):
+        obs, actions, rewards, next_obs, dones, deaths = ([] for _ in range(6))
+        for _ in range(length):
+            with torch.no_grad():
+                action = net(torch.tensor(state))[0].sample().item()
+            after, reward, terminated, truncated, _ = env.step(action)
+            obs.append(state)
+            actions.append(action)
+            rewards.append(reward)
+            next_obs.append(after)
+            deaths.append(terminated)
+            dones.append(terminated or truncated)
+            state = env.reset()[0] if dones[-1] else after
+        policy, v = net(torch.tensor(obs))
+        with torch.no_grad():
+            _, next_v = net(torch.tensor(next_obs))
+            returns = torch.zeros(length)
+            for t in range(length - 1, -1, -1):
+                ahead = next_v[t]
+                if t + 1 < length and not dones[t]:
+                    ahead = (1 - lam) * ahead + lam * returns[t + 1]
+                returns[t] = rewards[t] + (0.0 if deaths[t] else gamma * ahead)
+        logp = policy.log_prob(torch.tensor(actions))
+        loss = -(logp * (returns - v.detach())).mean() + 0.5 * F.mse_loss(v, returns)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+    return net.actor.weight.detach(), net.critic.weight[:, 0].detach()
+
+
+# %% learn_from_batches: one-hot rows, weights of who answers for whom as a matrix, no optimiser
+def learn_from_batches(env, batches, length, gamma, lam, policy_rate, value_rate, seed):
+    draw = torch.Generator().manual_seed(seed)
+    number, choices = env.observation_space.n, env.action_space.n
+    w = torch.zeros(number, choices, dtype=torch.float64)
+    v = torch.zeros(number, dtype=torch.float64)
+    here = env.reset()[0]
+    for _ in range(batches):
+        data = torch.zeros(length, 6, dtype=torch.float64)
+        for t in range(length):
+            noise = -torch.empty(choices).exponential_(generator=draw).log()  # Gumbel's
+            action = int((w[here] + noise).argmax())
+            there, reward, dead, late, _ = env.step(action)
+            data[t] = torch.tensor([here, action, reward, there, dead, dead or late])
+            here = env.reset()[0] if dead or late else there
+        s, a, there_s = (data[:, k].long() for k in (0, 1, 3))
+        one_hot = F.one_hot(s, number).double()
+        delta = data[:, 2] + gamma * (1 - data[:, 4]) * v[there_s] - v[s]
+        episode = torch.cumsum(data[:, 5], 0) - data[:, 5]
+        steps = torch.arange(length)
+        ahead = (steps[None, :] - steps[:, None]).clamp(min=0)
+        mine = (episode[None, :] == episode[:, None]) & (steps[None, :] >= steps[:, None])
+        advantage = ((gamma * lam) ** ahead.double() * mine) @ delta
+        score = F.one_hot(a, choices).double() - w[s].softmax(-1)
+        w = w + policy_rate * one_hot.T @ (score * advantage[:, None]) / length
+        v = v + value_rate * one_hot.T @ advantage / length
+    return w.float(), v.float()

@@ -37,16 +37,30 @@ def bits(x):
     return x / math.log(2)
 
 
+def tables_of_another_shape(env, batches, length, gamma, lam, policy_rate, value_rate, seed):
+    return torch.zeros(env.action_space.n, env.observation_space.n + 1), torch.zeros(1)
+
+
+def the_policy_alone(env, batches, length, gamma, lam, policy_rate, value_rate, seed):
+    return torch.zeros(env.observation_space.n, env.action_space.n)
+
+
+def a_function_for_each(env, batches, length, gamma, lam, policy_rate, value_rate, seed):
+    return (lambda state: 0.0), (lambda state: 0.0)
+
+
 UNFORESEEN = {
+    "learn_from_batches": {
+        "tables of another shape": tables_of_another_shape,
+        "the policy alone": the_policy_alone,
+        "functions in place of tables": a_function_for_each,
+    },
     "return_to_go": {
         "nothing where nothing is paid": lambda rewards, gamma: (
             actor_critic.return_to_go(rewards, gamma) * (rewards != 0)
         ),
         "one step ahead": lambda rewards, gamma: (
             rewards + gamma * torch.cat([rewards[1:], torch.zeros_like(rewards[:1])])
-        ),
-        "in reverse order": lambda rewards, gamma: actor_critic.return_to_go(rewards, gamma).flip(
-            0
         ),
         "one factor too many": lambda rewards, gamma: (
             gamma * actor_critic.return_to_go(rewards, gamma)
