@@ -6,8 +6,11 @@ import numpy as np
 
 from course_lib.classroom.cases import case
 from course_lib.classroom.check import Case, Exercise
+from course_lib.lessons.world_models import build
 from course_lib.world_models import dyna, dynamics, horizons, planning
 from course_lib.world_models.dyna import Memory
+
+cross_entropy_plan = build.cross_entropy_plan
 
 LOG_2PI, LOG_4 = 1.8378770664, 1.3862943611  # written out: independent of what is checked
 

@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from course_lib.lessons.world_models.build import cross_entropy_plan
 from course_lib.world_models import dyna, dynamics, horizons, planning
 
 
@@ -30,11 +31,22 @@ def mixes_variances(plans, scores, mean, std, elites, keep):
     return keep * mean + (1 - keep) * new_mean, spread
 
 
+def never_more_than_three_rounds(*args):
+    *others, rounds, generator = args
+    return cross_entropy_plan.reference(*others, min(rounds, 3), generator)
+
+
 def normalised(certainty):
     return certainty / certainty.sum(0, keepdim=True)
 
 
 UNFORESEEN = {
+    "cross_entropy_plan": {
+        "the first action alone": lambda *args: cross_entropy_plan.reference(*args)[0],
+        "a list of numbers": lambda *args: cross_entropy_plan.reference(*args).tolist(),
+        "never more than three rounds": never_more_than_three_rounds,
+        "the mean and the spread": lambda *args: (cross_entropy_plan.reference(*args), args[3]),
+    },
     "dyna_update": {
         "backwards through the pairs": lambda q, model, pairs, alpha, gamma: dyna.dyna_update(
             q, model, pairs[::-1], alpha, gamma
