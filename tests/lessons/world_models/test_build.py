@@ -19,7 +19,9 @@ WRONG = {  # another way to make a mistake: the mistake whose hint it gets, what
         *("keeps all plans", "returns.topk(elites).indices", "torch.arange(elites)"),
     ),
     "returns the mean that it was given": ("keeps all plans", REFIT, "return mean"),
-    "the last step's reward alone": ("counts one step only", "gamma**step", "(step == len(mean) - 1)"),
+    "the last step's reward alone": (
+        *("counts one step only", "gamma**step", "(step == len(mean) - 1)"),
+    ),
     "the first step's reward alone": ("counts one step only", "gamma**step", "(step == 0)"),
     "one step less": ("counts one step only", "range(len(mean))", "range(max(1, len(mean) - 1))"),
     "discounts as often as the step's number": (
@@ -93,8 +95,6 @@ def test_the_reference_passes_on_many_seeds():
 
 
 def test_it_plans_for_one_state_and_says_so():
-    [case, *_] = cross_entropy_plan.cases(np.random.default_rng(0))
-
     def passes_the_state_alone(model, state, mean, *_):
         return model(state, mean)[0]
 

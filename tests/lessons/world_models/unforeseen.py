@@ -31,11 +31,6 @@ def mixes_variances(plans, scores, mean, std, elites, keep):
     return keep * mean + (1 - keep) * new_mean, spread
 
 
-def never_more_than_three_rounds(*args):
-    *others, rounds, generator = args
-    return cross_entropy_plan.reference(*others, min(rounds, 3), generator)
-
-
 def normalised(certainty):
     return certainty / certainty.sum(0, keepdim=True)
 
@@ -44,7 +39,6 @@ UNFORESEEN = {
     "cross_entropy_plan": {
         "the first action alone": lambda *args: cross_entropy_plan.reference(*args)[0],
         "a list of numbers": lambda *args: cross_entropy_plan.reference(*args).tolist(),
-        "never more than three rounds": never_more_than_three_rounds,
         "the mean and the spread": lambda *args: (cross_entropy_plan.reference(*args), args[3]),
     },
     "dyna_update": {
