@@ -160,7 +160,7 @@ def cross_entropy_plan(model, state, mean, std, gamma, population, elites, round
     return torch.from_numpy(middle)
 
 
-# %% cross_entropy_plan: the rollout apart, the end as a running product, elite_update's form
+# %% cross_entropy_plan: the rollout apart, ends counted along the plan
 def imagined_returns(model, state, plans, gamma):
     at, rewards, over = state.repeat(len(plans), 1), [], []
     for actions in plans.unbind(1):
