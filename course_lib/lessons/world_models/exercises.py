@@ -10,8 +10,6 @@ from course_lib.lessons.world_models import build
 from course_lib.world_models import dyna, dynamics, horizons, planning
 from course_lib.world_models.dyna import Memory
 
-cross_entropy_plan = build.cross_entropy_plan
-
 LOG_2PI, LOG_4 = 1.8378770664, 1.3862943611  # written out: independent of what is checked
 
 # --- Learning from what is remembered ------------------------------------------------------------
@@ -327,6 +325,8 @@ elite_update = Exercise(
         "`chosen.std(1, correction=0)`.",
     ),
 )
+
+cross_entropy_plan = build.cross_entropy_plan
 
 
 # --- How much does each horizon count? -----------------------------------------------------------
