@@ -221,8 +221,8 @@ cross_entropy_plan = Exercise(
         were given. Yours do not: look at whether the returns are added up at every step, whether
         they choose the elites, and whether the elites' mean is what you return.
 
-    follows the best alone: `chosen.mean(0)` becomes `chosen[0]`. Half of the plans are elites, and
-        yours is far above their middle. The next mean is the mean of *all* elites.
+    follows the best alone: `chosen.mean(0)` becomes `chosen[0]`. Half of the plans are elites.
+        The next mean is the mean of *all* elites, and yours is not near it.
 
     draws on one side only: `torch.randn(` becomes `torch.rand(`. Half of the plans lie below the
         mean, and here these are the elites. Yours hardly get below it: `torch.randn` draws on both

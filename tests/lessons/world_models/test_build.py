@@ -14,7 +14,6 @@ ADDS = "returns += gamma**step * alive * rewards"
 
 WRONG = {  # another way to make a mistake: the mistake whose hint it gets, what is changed
     "variance as spread of the draw": ("takes the variance", DRAW, "plans = mean + std**2 * noise"),
-    "random numbers from -1 to 0": ("keeps all plans", "torch.randn", "-torch.rand"),
     "the first of the plans": (
         *("keeps all plans", "returns.topk(elites).indices", "torch.arange(elites)"),
     ),
