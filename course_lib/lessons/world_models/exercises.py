@@ -6,6 +6,7 @@ import numpy as np
 
 from course_lib.classroom.cases import case
 from course_lib.classroom.check import Case, Exercise
+from course_lib.lessons.world_models import build
 from course_lib.world_models import dyna, dynamics, horizons, planning
 from course_lib.world_models.dyna import Memory
 
@@ -324,6 +325,8 @@ elite_update = Exercise(
         "`chosen.std(1, correction=0)`.",
     ),
 )
+
+cross_entropy_plan = build.cross_entropy_plan
 
 
 # --- How much does each horizon count? -----------------------------------------------------------

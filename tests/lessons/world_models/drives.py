@@ -59,3 +59,5 @@ RUNS = {
     "elite_update": (pole, "keeps the worst"),
     "horizon_weights": (value, "all alike"),
 }
+
+CALLED = {"cross_entropy_plan"}

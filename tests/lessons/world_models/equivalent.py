@@ -2,7 +2,16 @@
 
 IGNORED = "Q-learning's target ignores the next action."
 
+DIVISOR = "Divided by one more or one less than 50 elites: a spread off by a hundredth."
+
 EQUIVALENT: dict[str, dict[str, str]] = {
+    "cross_entropy_plan": {
+        "0 -> 1, in mean, std = (chosen.mean(0), chosen.std(0, correction=0))": DIVISOR,
+        "0 -> -1, in mean, std = (chosen.mean(0), chosen.std(0, correction=0))": DIVISOR,
+        "mean + std * noise -> mean - std * noise, in plans = mean + std * noise": (
+            "The noise is as likely as its mirror image."
+        ),
+    },
     "dyna_update": {
         "0 -> 1, in target = q_learning_target(memory.reward, memory.terminated,": IGNORED,
         "0 -> -1, in target = q_learning_target(memory.reward, memory.terminated,": IGNORED,

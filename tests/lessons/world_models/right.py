@@ -137,3 +137,68 @@ def horizon_weights(returns, floor):
 def horizon_weights(returns, floor):
     centred = returns - returns.mean(dim=0, keepdim=True)
     return F.normalize((centred.square().mean(0) + floor).reciprocal(), p=1, dim=0)
+
+
+# %% cross_entropy_plan: one plan at a time, in NumPy
+def cross_entropy_plan(model, state, mean, std, gamma, population, elites, rounds, generator):
+    rng = np.random.default_rng(0)
+    middle, spread = mean.numpy().copy(), std.numpy().copy()
+    for _ in range(rounds):
+        scored = []
+        for number in range(population):
+            plan = rng.normal(middle, spread).astype(np.float32)
+            at, discount, total = state[None], 1.0, 0.0
+            for action in plan:
+                at, reward, ended = model(at, torch.from_numpy(action)[None])
+                total += discount * float(reward[0])
+                discount *= gamma
+                if ended[0]:
+                    break
+            scored.append((total, number, plan))
+        best = np.stack([plan for *_, plan in sorted(scored, reverse=True)[:elites]])
+        middle, spread = best.mean(0), best.std(0)
+    return torch.from_numpy(middle)
+
+
+# %% cross_entropy_plan: the rollout apart, ends counted along the plan
+def imagined_returns(model, state, plans, gamma):
+    at, rewards, over = state.repeat(len(plans), 1), [], []
+    for actions in plans.unbind(1):
+        at, reward, ended = model(at, actions)
+        rewards.append(reward)
+        over.append(ended)
+    still = torch.stack(over, 1).int().cumsum(1).roll(1, dims=1) == 0
+    still[:, 0] = True
+    return (torch.stack(rewards, 1) * still) @ gamma ** torch.arange(float(plans.shape[1]))
+
+
+def cross_entropy_plan(model, state, mean, std, gamma, population, elites, rounds, generator):
+    while rounds:
+        plans = torch.normal(mean.expand(population, -1, -1), std.expand(population, -1, -1))
+        returns = imagined_returns(model, state, plans, gamma)
+        best = plans[returns.argsort(descending=True)[:elites]]
+        mean, std = best.mean(dim=0), best.std(dim=0, unbiased=False)
+        rounds -= 1
+    return mean
+
+
+# %% cross_entropy_plan: backwards through the rewards, recursion over rounds
+def cross_entropy_plan(model, state, mean, std, gamma, population, elites, rounds, generator):
+    if rounds == 0:
+        return mean
+    H, A = mean.shape
+    plans = torch.distributions.Normal(mean, std + 1e-12).sample((population,))
+    steps, states = [], torch.stack([state] * population)
+    for h in range(H):
+        states, reward, ended = model(states, plans[:, h, :])
+        steps.append((reward, ended))
+    total = torch.zeros(population)
+    for reward, ended in reversed(steps):
+        total = reward + torch.where(ended, torch.zeros(()), gamma * total)
+    cut = total.sort().values[-elites]
+    chosen = plans[total >= cut].reshape(-1, H * A)
+    spread = chosen.var(0, unbiased=False).sqrt().view(H, A)
+    return cross_entropy_plan(
+        *(model, state, chosen.mean(0).view(H, A), spread),
+        *(gamma, population, elites, rounds - 1, generator),
+    )

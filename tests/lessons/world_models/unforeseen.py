@@ -4,6 +4,7 @@ import math
 
 import torch
 
+from course_lib.lessons.world_models.build import cross_entropy_plan
 from course_lib.world_models import dyna, dynamics, horizons, planning
 
 
@@ -35,6 +36,11 @@ def normalised(certainty):
 
 
 UNFORESEEN = {
+    "cross_entropy_plan": {
+        "the first action alone": lambda *args: cross_entropy_plan.reference(*args)[0],
+        "a list of numbers": lambda *args: cross_entropy_plan.reference(*args).tolist(),
+        "the mean and the spread": lambda *args: (cross_entropy_plan.reference(*args), args[3]),
+    },
     "dyna_update": {
         "backwards through the pairs": lambda q, model, pairs, alpha, gamma: dyna.dyna_update(
             q, model, pairs[::-1], alpha, gamma
