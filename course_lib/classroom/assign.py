@@ -30,6 +30,7 @@ NAMED = re.compile(
     r"""\]\(([^)\s#:]+)|src=["']?([^"'\s>:]+)|Path\(["']([^"':]+)"""
     r"""|["'`]([\w -]*[./][^"'`\n:]*)["'`]"""
 )
+LONGEST_NAME = 200
 
 
 def student_copy(notebook: Any) -> Any:
@@ -67,7 +68,10 @@ def files_named(notebook: Any, folder: Path) -> list[Path]:
     found: set[Path] = set()
     for cell in notebook.cells:
         for words in NAMED.findall(cell.source):
-            path = folder / next(filter(None, words)).removeprefix(f"{folder.name}/")
+            name = next(filter(None, words)).removeprefix(f"{folder.name}/")
+            if len(name) > LONGEST_NAME:  # a sentence that stands between two words in quotes
+                continue
+            path = folder / name
             if folder.resolve() in path.resolve().parents and path.suffix != ".ipynb":
                 inside = path.rglob("*") if path.is_dir() else [path]
                 found |= {each for each in inside if each.is_file()}

@@ -98,17 +98,17 @@ ROWS = [
         "def policy_gradient_loss(logp, advantages, mask):\n    return ",
         "(logp * advantages * mask).sum() / mask.sum()",
         "Your sign is turned.",
-        "-(logp * advantages * mask).sum() / mask.sum()",
+        "-(logp * advantages.detach() * mask).sum() / mask.sum()",
         whole=True,
         videos=2,
     ),
     Row(
         "04_ppo",
-        "ClipExplorer()",
+        "ClipExplorer(ratio=1.0)",
         """
+        see objective +1.000, gradient +1.00
+        turn ratio: ArrowRight 30
         see objective +1.200, gradient 0.
-        turn ratio: ArrowLeft 30
-        see objective +1.050, gradient +1.00
         new picture
         """,
         "ppo.clipped_surrogate",

@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from course_lib.classroom.answer import answer
+from course_lib.classroom.answer import answer, gradients
 from course_lib.classroom.check import Case, Exercise, check, judge
 from course_lib.classroom.grade import codec
 from tests.lessons.test_every_exercise import ALL
@@ -68,6 +68,15 @@ def one_argument_detached(number):
     return lose
 
 
+def carries(exercise, place):
+    """Whether the reference lets a gradient through the argument in this place, in any case."""
+    for number, case in enumerate(exercise.cases(np.random.default_rng(1))):
+        (found,) = gradients(exercise.reference, case, [place], number)
+        if found.count_nonzero():
+            return True
+    return False
+
+
 WAYS = [under_no_grad, through_numpy, through_a_list, detached, half, too_much]
 
 
@@ -98,8 +107,12 @@ def test_a_right_value_without_its_gradient_is_refused(name, lose):
 @pytest.mark.parametrize("name", [n for n, e in DIFFERENTIATED.items() if " " in e.differentiated])
 def test_each_argument_is_looked_at_by_itself(name):
     exercise = DIFFERENTIATED[name]
+    places = exercise.differentiated_places
+    carrying = [place for place in places if carries(exercise, place)]
+    assert carrying
     for number, lost in enumerate(exercise.differentiated.split()):
-        places = exercise.differentiated_places
+        if places[number] not in carrying:
+            continue  # the reference detaches it itself, and an answer has to do so too
         function = one_argument_detached(number)(exercise.reference, places)
         for verdict in both_ways(function, exercise, 0):
             assert verdict.status == "wrong"
@@ -109,7 +122,7 @@ def test_each_argument_is_looked_at_by_itself(name):
 @pytest.mark.parametrize("name", DIFFERENTIATED)
 def test_the_gradients_of_the_reference_are_those_of_finite_differences(name):
     exercise = DIFFERENTIATED[name]
-    places, checked = exercise.differentiated_places, 0
+    places, checked = [p for p in exercise.differentiated_places if carries(exercise, p)], 0
     for case in exercise.cases(np.random.default_rng(1)):
         args = [
             a.double() if torch.is_tensor(a) and a.is_floating_point() and a.itemsize >= 4 else a

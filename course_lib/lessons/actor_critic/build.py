@@ -11,7 +11,7 @@ import copy
 import gymnasium
 import numpy as np
 import torch
-from torch import Tensor, tensor
+from torch import Tensor
 
 from course_lib.classroom.check import Case, Exercise
 from course_lib.rl.returns import gae
@@ -47,7 +47,7 @@ def _learn_from_batches(
             state = next_state
             if terminated or truncated:
                 state, _ = env.reset()
-        states, actions, rewards, next_states, *ends = map(tensor, zip(*rows, strict=True))
+        states, actions, rewards, next_states, *ends = map(torch.tensor, zip(*rows, strict=True))
         expected = values[states]
         advantages = gae(rewards, expected, values[next_states], *ends, gamma, lam)
         targets = (expected + advantages).detach()
@@ -177,8 +177,8 @@ def _probes(rng: np.random.Generator) -> list[Case]:
         world.most = batches * length
         shape = (world.observation_space.n, world.action_space.n)
         right = (
-            tensor(np.broadcast_to(logits, shape).copy(), dtype=torch.float32),
-            tensor(values, dtype=torch.float32),
+            torch.tensor(np.broadcast_to(logits, shape).copy(), dtype=torch.float32),
+            torch.tensor(values, dtype=torch.float32),
         )
         args = (world, batches, length, *settings.values(), int(rng.integers(2**31)))
         cases.append(Case(name, args, right, atol=atol, isolates=isolates))

@@ -14,7 +14,7 @@ EQUIVALENT: dict[str, dict[str, str]] = {
         "count, and they are the same",
         "logits.detach() -> logits, in rows, policy = ([], torch.softmax("
         "logits.detach(), dim=-1))": "a draw carries no gradient",
-        "True -> False, in states, actions, rewards, next_states, *ends = map(tensor, z": "all "
+        "True -> False, in states, actions, rewards, next_states, *ends = map(torch.ten": "all "
         "rows have the same length",
     },
 }
