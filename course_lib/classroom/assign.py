@@ -9,6 +9,7 @@ import ast
 import builtins
 import inspect
 import re
+import sys
 import textwrap
 import tokenize
 from collections.abc import Callable, Container
@@ -214,6 +215,8 @@ def _binding(name: str, value: Any) -> str:
     origin = getattr(value, "__module__", None)
     if origin and hasattr(value, "__qualname__"):
         own = value.__qualname__
+        if "." in own:  # a method of a hidden class, as `torch.tensor` is: its module has it, too
+            own = name if hasattr(sys.modules[origin], name) else value.__name__
         return f"from {origin} import {own}" + (f" as {name}" if own != name else "")
     if origin == "typing":
         return f"from typing import {name}"

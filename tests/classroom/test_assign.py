@@ -5,13 +5,17 @@ import re
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+import torch
+from torch import Tensor, tensor
 
 import course_lib.lessons  # noqa: F401, it hands the classroom its exercises
 from course_lib.classroom.assign import (
     emptied,
     exercises_in,
     files_named,
+    solution,
     solved_copy,
     student_copy,
 )
@@ -86,6 +90,22 @@ def test_every_kind_of_reference_is_copied(tmp_path):
     cells = [nbformat.v4.new_markdown_cell(text), nbformat.v4.new_code_cell(code)]
     found = files_named(nbformat.v4.new_notebook(cells=cells), tmp_path / "nb")
     assert [file.relative_to(tmp_path / "nb").as_posix() for file in found] == names
+
+
+def test_a_sentence_between_two_words_in_quotes_is_no_file(tmp_path):
+    text = "`next_values` holds " + "what comes. " * 40 + "It is the `value`."
+    cells = [nbformat.v4.new_markdown_cell(text)]
+    assert files_named(nbformat.v4.new_notebook(cells=cells), tmp_path) == []
+
+
+def test_a_solution_imports_what_it_uses():
+    def three():
+        return torch.tensor([3.0]), tensor([3.0]), Tensor, np.zeros(1)
+
+    lines, _ = solution(three, "three")
+    found = {}
+    exec("\n".join(lines), found)
+    assert (found["tensor"], found["torch"], found["Tensor"]) == (tensor, torch, Tensor)
 
 
 def test_the_first_lesson_runs_in_a_copy_elsewhere(tmp_path, capsys):

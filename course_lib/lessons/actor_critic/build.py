@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib.classroom.cases import import_optimizers
 from course_lib.classroom.check import Case, Exercise
 from course_lib.rl.returns import gae
 from course_lib.worlds.tables import TableWorld
@@ -68,6 +69,7 @@ SETTINGS = {"gamma": 1.0, "lam": 0.0, "policy_rate": 0.0, "value_rate": 1.0}
 
 def _probes(rng: np.random.Generator) -> list[Case]:
     """Worlds in the order in which they are tried: each adds one thing that can go wrong."""
+    import_optimizers()
     pays, less = float(rng.uniform(2, 4)), float(rng.uniform(0.5, 1.5))
     over = [[(1.0, 0, 0.0, True)]]  # the move of a state in which no episode begins
     walk = [[(1.0, 1, 0.0, False)]]

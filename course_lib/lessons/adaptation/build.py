@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from course_lib.classroom.cases import bits, floats
+from course_lib.classroom.cases import bits, floats, import_optimizers
 from course_lib.classroom.check import Case, Exercise, Mistake
 
 MicroBatch = tuple[Tensor, Tensor, Tensor]  # hidden (B, T, C), tokens (B, T), mask (B, T) bool
@@ -90,7 +90,7 @@ def _drawn(rng: np.random.Generator, pictures: list[str], words: int, width: int
 
 def _probes(rng: np.random.Generator) -> list[Case]:
     """Cases in the order in which they are tried: each adds one thing that can go wrong."""
-    torch.optim.SGD([torch.zeros(1)], lr=1.0)  # its first use imports for seconds: not in an answer
+    import_optimizers()
     rate, word, other = float(rng.uniform(0.2, 0.3)), *rng.permutation(2).tolist()
     # Two words, even odds, A u = 2: each entry of B has the gradient 1 or -1, and Adam's first
     # step is that of gradient descent.

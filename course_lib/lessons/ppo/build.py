@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib.classroom.cases import import_optimizers
 from course_lib.classroom.check import Case, Exercise
 from course_lib.rl import losses
 
@@ -78,8 +79,7 @@ def _probes(rng: np.random.Generator) -> list[Case]:
     No right result depends on the order of the rows: either all are alike, or each has a state of
     its own, or all are in one minibatch. Where it does depend on it, the tolerance covers that.
     """
-    # A process's first optimiser imports a good deal: here, where no answer's time is running.
-    torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+    import_optimizers()
     even, drawn = np.zeros((1, 2)), rng.normal(0, 0.5, size=(3, 3))
     rarely, many = np.array([[0.0, np.log(3.0)]]), np.zeros((12, 2))
     pays = float(rng.uniform(0.8, 1.2))
