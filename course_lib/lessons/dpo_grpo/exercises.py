@@ -46,8 +46,8 @@ pair_loss = Exercise(
     edits="""
     forgets the reference: ` - ref_logp_chosen` goes, ` - ref_logp_rejected` goes. The reference
         changes nothing in your version. What counts is how much *more* probable a response has
-        become: subtract `ref_logp` on both sides. Without it a short response wins, because it was
-        more probable from the start.
+        become: subtract `ref_logp` on both sides. Without it a short response looks better before
+        any training, because it was more probable from the start.
 
     forgets beta: `beta * difference` becomes `difference`. `beta` changes nothing in your
         version. It multiplies the difference of the two log-ratios, inside the sigmoid.
