@@ -55,6 +55,7 @@ def measure(quick: bool) -> dict:
     x, angle, spin = obs[:, 0], obs[:, 2], obs[:, 3]
 
     at_rest = agent.q_values(np.array([[place, 0, 0, 0] for place in PLACES], np.float32))
+    rolling = agent.q_values(np.array([[2.3, 1, 0, 0]], np.float32))
     grid = QMap(agent).values()
     at_middle = agent.q_values(np.where([True, True, False, False], 0, obs).astype(np.float32))
     corner = (angle > 0.1) & (spin > 0.4) & (at_middle[:, 0] > at_middle[:, 1])
@@ -76,6 +77,7 @@ def measure(quick: bool) -> dict:
             str(place): round(float(best), 1)
             for place, best in zip(PLACES, at_rest.max(axis=1), strict=True)
         },
+        "value_at_2.3_m_rolling_right": round(float(rolling.max()), 1),
         "map": [round(float(end), 1) for end in (grid.max(-1).min(), grid.max(-1).max())],
         "map_above_bound": round(float((grid.max(-1) > BOUND).mean()), 3),
         "map_below_0": round(float((grid.max(-1) < 0).mean()), 3),
@@ -91,6 +93,7 @@ def judge(result: dict) -> list[Goal]:
     (run,) = result["runs"]
     visits = ", ".join(f"{place}: {count}" for place, count in run["visits"].items())
     rest = ", ".join(f"{place} m: {value}" for place, value in run["value_at_rest"].items())
+    rest += f"; at 2.3 m and rolling to the right at 1 m/s: {run['value_at_2.3_m_rolling_right']}"
     high, higher = run["steps_valued_above_bound"], run["of_those_with_a_higher_target"]
     return [
         reported(f"DQN, CartPole-v1, the notebook's run: of {run['steps']} steps", visits),
