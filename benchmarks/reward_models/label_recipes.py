@@ -1,10 +1,11 @@
-"""1,000 labels trained like 30, and 30 for longer; designed pairs against staff pairs; word counts.
+"""More labels, longer training, and both; designed pairs against staff pairs; word counts.
 
 Three controls of lesson 07:
 
 - *recipe*: designed pairs and a calm human, as for the lesson's thirty labels, with one change
-  each: 1,000 labels with the training of the thirty (30 updates of 16 pairs, a rate of 3e-4), or
-  30 labels with a longer one (100 updates, 1e-3). What does the model pay for each trait?
+  each, and with both: 1,000 labels with the training of the thirty (30 updates of 16 pairs, a rate
+  of 3e-4, so that only 480 of the labels are read), 30 labels with a longer one (100 updates,
+  1e-3), 1,000 labels with the longer one. What does the model pay for each trait?
 - *designed*: 100 hasty labels on designed pairs, beside the committed run on pairs of the staff.
 - *counts*: the simplest reward model, a price for each word, by Bradley and Terry with a ridge of
   1 (Newton's method, no randomness). It reads the reply alone, not the question. Its accuracy on
@@ -27,10 +28,9 @@ from course_lib.rlhf.preferences import Labeller, Pair
 from course_lib.rlhf.reward_model import Config
 from course_lib.worlds import concierge, concierge_pairs
 
-RECIPES = {
-    (1000, "as thirty"): Config(total_steps=30, batch_size=16, learning_rate=3e-4),
-    (30, "longer"): Config(total_steps=100, batch_size=16, learning_rate=1e-3),
-}
+SHORT = Config(total_steps=30, batch_size=16, learning_rate=3e-4)
+LONGER = Config(total_steps=100, batch_size=16, learning_rate=1e-3)
+RECIPES = {(1000, "as thirty"): SHORT, (30, "longer"): LONGER, (1000, "longer"): LONGER}
 COUNTED = (30, 100, 300, 1000)
 RIDGE = 1.0
 PLACE = "the right place, not a wrong one"
@@ -142,8 +142,8 @@ def judge(result: dict) -> list[Goal]:
     ]
     return [
         reported(
-            "reward model, designed pairs by a calm human, 1,000 with the training of thirty, or "
-            "30 and longer: points for the right place, seed by seed",
+            "reward model, designed pairs by a calm human, 1,000 with the training of thirty, 30 "
+            "and longer, or both: points for the right place, seed by seed",
             "; ".join(place),
         ),
         reported(
