@@ -233,7 +233,7 @@ learn_from_rollout = Exercise(
 
     adds up the rows: `advantages[rows], clip).mean()` becomes `advantages[rows], clip).sum()`. Two
         rows alike in one minibatch move the logits as far as one of them alone. The loss is the
-        *mean* of the rows, so that a larger minibatch is no longer step.
+        *mean* of the rows, so that a larger minibatch does not mean a longer step.
 
     goes over the rows once: `range(epochs)` becomes `range(1)`. One row, and three epochs of short
         steps. There have to be three steps. Look for a `return` inside the loop.
