@@ -4,8 +4,8 @@ The first 6,000 frames are those of the dreamers of `dream_breakout.py`; then th
 trained in their dreams plays on. A new model learns from all of it, beside it the head that tosses
 a coin for every cell, in as many steps. Copies of the real game say what each step can lead to:
 with the chosen action, or with the one before it, since actions stick. *On-policy* frames come from
-that policy; *off-policy* frames from a scripted player who foresees where the ball lands, and
-clears walls as no player that the model has watched.
+that policy; *off-policy* frames from a scripted player who goes to where the ball will land, with
+one action in ten at random: no better a player than the policy, but another one.
 """
 
 from __future__ import annotations

@@ -106,8 +106,9 @@ PROJECT = Project(
     unit="mean return of 1,000 episodes (0.35 is the most that anybody who knows the map can earn)",
     rubric={
         "pass": "above zero on the ten seeds, the interval of your mean off zero; your rule in "
-        "words and as one formula. (To beat the baseline is not enough: who never explores pays "
-        "for fewer steps to the right, and beats it without ever seeing the treasure.)",
+        "words and as one formula. (Beating the baseline is not enough: a learner that never "
+        "explores pays for fewer steps to the right, and beats it without ever seeing the "
+        "treasure.)",
         "good": "at least 0.2 on average, and an ablation that shows which part of your rule does "
         "it. A curve of the returns says when the treasure is found.",
         "excellent": "at least 0.28; how the number of episodes until then grows with the size of "
