@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import torch
 
 from course_lib import allocator
 from course_lib.rl import ppo
@@ -179,14 +178,16 @@ def learn_in(
 
 
 def dream_batch(rollout: Rollout, config: ppo.Config) -> ppo.Batch:
-    """Returns and weights of whole dreams and their reset row, (T + 1, N), as rows to learn from.
+    """Returns and weights of whole dreams, the steps (T, N) of a rollout (T + 1, N), as rows.
 
-    Ends are drawn, so each weight is 1 or 0: a step of weight 0 is left out of every loss.
+    The last row resets all dreams and is dropped: its return would reach the row before it through
+    lambda, though another dream begins there. Ends are drawn, so each weight is 1 or 0: a step of
+    weight 0 is left out of every loss.
     """
-    continues = 1 - rollout.terminated.to(rollout.rewards.dtype)
+    dreams = Rollout(*(column[:-1] for column in rollout))
+    continues = 1 - dreams.terminated.to(dreams.rewards.dtype)
     targets = returns.dream_returns(
-        rollout.rewards, rollout.next_values, continues, config.gamma, config.lam
+        dreams.rewards, dreams.next_values, continues, config.gamma, config.lam
     )
-    reached = torch.zeros_like(continues)  # the reset row is no step of a dream
-    reached[:-1] = returns.continue_weights(continues[:-1])
-    return ppo.flatten(rollout._replace(valid=reached > 0), targets - rollout.values)
+    reached = returns.continue_weights(continues)
+    return ppo.flatten(dreams._replace(valid=reached > 0), targets - dreams.values)
