@@ -112,6 +112,8 @@ def test_every_exception_is_needed():
 DATA = {  # file, function or class, parameter: what it is
     ("rl.backends", "Loop.__init__", "seeded"): "random numbers of a kind of environment",
     ("rl.networks", "seeded", "build"): "builder of a network",
+    ("rl.dataset", "record", "policy"): "policy",
+    ("rl.offline_table", "_solve", "value"): "what a state is worth",
     ("rl.q_learning", "act_and_learn", "learn"): "update rule of the algorithm",
     ("rl.q_learning", "act_and_learn", "row"): "values to act on",
     ("lm.checkpoints", "_fuse", "read"): "reader of a tensor in a file",

@@ -1,0 +1,1 @@
+"""Agents that are sequence models: a transformer that plays."""
