@@ -256,6 +256,24 @@ ROWS = [
         "    return reached",
         videos=1,
     ),
+    Row(
+        "13_decision_transformer",
+        "ask_for_a_return(model)",
+        """
+        see Nothing is asked for yet.
+        turn asked: ArrowLeft 3
+        see Play asks for 3 in 8 games.
+        click Play
+        see Asked for 3 in 8 games: got
+        """,
+        "decision_transformer.interleave",
+        "def interleave(returns, states, actions):\n    return ",
+        "torch.cat([returns, states, actions], dim=1)",
+        "First come all returns, then all states",
+        "torch.stack((returns, states, actions), 2).flatten(1, 2)",
+        cells=("offline_data.describe()", 'label="decision transformer"'),
+        short={"steps=1_000": "steps=20"},
+    ),
 ]
 
 
