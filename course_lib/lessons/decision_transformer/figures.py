@@ -11,6 +11,7 @@ from course_lib.classroom import plots
 from course_lib.evaluation import committed_result, t_interval
 from course_lib.lessons.decision_transformer.gamble import PAYOFFS, conditioned
 from course_lib.rl.dataset import Dataset
+from course_lib.rl.envs import Envs, Step
 from course_lib.worlds import crossing
 
 
@@ -90,8 +91,31 @@ WALKERS = {  # of `benchmarks/decision_transformer/stitching.py`, as figures cal
 NAMES = {"A": "A", "B": "B", "T": "trap\n0", "G": "goal\n10", "x": "prize\n3"}
 
 
-def draw_ladder(ax: Axes, key: str, names: Mapping[str, str]) -> Axes:
-    """The learners of one record: mean return over seeds with drawn or greedy actions."""
+def draw_walkers(ax: Axes, start: str) -> Axes:
+    """The share of walkers from ``start``, "A" or "B", who reach the goal, learner by learner."""
+    runs = committed_result("stitching")["runs"]
+    shares = {
+        shown: [r["reached"] for r in runs if (r["method"], r["start"]) == (method, start)]
+        for method, shown in WALKERS.items()
+    }
+    bars = {name: np.clip(t_interval(values), 0, 1) for name, values in shares.items()}
+    look = {"label": f"share at the goal, from {start}", "interval": "95 % t interval"}
+    return plots.bars_with_intervals(bars, runs=shares, ax=ax, **look)
+
+
+LADDER = {  # of `offline_ladder`, as the figure calls them
+    "cloning": "clone of all",
+    "cloning the best tenth": "clone of the best tenth",
+    "decision transformer": "decision transformer",
+    "the same without returns": "the same without returns",
+    "implicit Q-learning": "IQL",
+    "conservative Q-learning": "CQL",
+    "plain Q-learning": "offline DQN",
+}
+
+
+def draw_ladder(ax: Axes, key: str, names: Mapping[str, str] = LADDER) -> Axes:
+    """The learners of one record: mean return over seeds, ``key`` "drawn" or "greedy"."""
     runs = committed_result("offline_ladder")["runs"]
     scores = {
         shown: [run[key] for run in runs if run["method"] == method and key in run]
@@ -141,4 +165,25 @@ def draw_online(ax: Axes) -> Axes:
     for run in runs:
         curve = {"steps": run["frames"], "return": run["curve"]}
         curves.setdefault(run["start"], []).append(curve)
-    return plots.learning_curves(curves, band="t", ax=ax)
+    plots.learning_curves(curves, band="t", ax=ax)
+    ax.set(xlabel="frames of PPO", ylabel="bricks", ylim=(0, 11))
+    ax.legend(loc="upper left", fontsize=11, title="band: 95 % t interval", title_fontsize=11)
+    return ax
+
+
+class Filmed:
+    """Environments that keep a picture of the first of them at every step, in ``frames``."""
+
+    def __init__(self, envs: Envs):
+        self.envs, self.num_envs = envs, envs.num_envs
+        self.frames: list[np.ndarray] = []  # (H, W, 3) uint8 each
+
+    def reset(self) -> np.ndarray:
+        obs = self.envs.reset()
+        self.frames.append(self.envs.render(0))
+        return obs
+
+    def step(self, actions: np.ndarray) -> Step:
+        step = self.envs.step(actions)
+        self.frames.append(self.envs.render(0))
+        return step
