@@ -72,11 +72,13 @@ PROJECT = Project(
     "that got it, and hardly a walker reaches the goal. Dynamic programming does reach it, "
     "from the same record. **Change the labels, and nothing else, so that the transformer gets "
     "there too.** The model, its training and the question that it is asked stay as they are.",
-    answer="`relabel(data)`. It gets the record, a `Dataset` (rows in `data.obs`, `data.actions`, "
-    "`data.rewards`, `data.ended`, `data.terminated`), and returns one number for each row: what "
-    "stands in the place of the return-to-go in training. At play the model is asked for 10, less "
-    "what has been earned. The map is not told; whoever writes it into the labels has learned "
-    "nothing from the record.",
+    answer="`relabel(data)`. It gets the record, a `Dataset`, and returns one number for each row: "
+    "what stands in the place of the return-to-go in training. Columns are `data.actions`, "
+    "`data.rewards`, `data.terminated`, `data.ended`; walk k is rows `data.starts[k]` to "
+    "`data.ends[k]`. Observations are one-hot: `data.obs(np.arange(len(data))).argmax(1)` is the "
+    "number of each row's cell, and `crossing.CELLS` says where it lies. At play the model is "
+    "asked for 10, less what has been earned. The map is not told; whoever writes it into the "
+    "labels has learned nothing from the record.",
     begin="take `baseline` from `course_lib.lessons.decision_transformer.project` and "
     "`data = crossing.recorded(200)`. Print the labels of one walk from A and of one from B that "
     "meet at the crossing. Then measure the baseline on one seed, `task.measure(baseline, [200])`, "
