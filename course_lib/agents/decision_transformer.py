@@ -124,7 +124,8 @@ class DecisionTransformer(nn.Module):
         else:
             returns = self.to_go(to_go.float()[..., None] / self.config.return_scale)
             tokens, at_states = interleave(returns, states, taken), slice(1, None, 3)
-        return self.transformer(tokens)[:, at_states]
+        # Whatever precision they were put in order with, the transformer computes in its own.
+        return self.transformer(tokens.to(states.dtype))[:, at_states]
 
     def forward(self, obs: Tensor, actions: Tensor, to_go: Tensor) -> Tensor:
         """Scores (logits) of the action at each step, (B, T, A), read at the state tokens.

@@ -199,8 +199,9 @@ def train_iql(learner: IQL, data: Dataset, config: Config, seed: int = 0) -> Rec
         # Their sum serves each alone: no weight is part of two of the losses.
         _descend(optimizer, loss + value_loss + q_loss, networks, step, config)
         _follow(learner.targets, learner.critics, config.tau)
-        numbers = {**value_metrics, **metrics, "value_loss": value_loss, "q_loss": q_loss}
-        yield {"steps": float(step)} | {name: float(x.detach()) for name, x in numbers.items()}
+        losses = {"value_loss": value_loss.detach(), "q_loss": q_loss.detach()}
+        numbers = {**value_metrics, **metrics, **losses}
+        yield {"steps": float(step)} | {name: float(x) for name, x in numbers.items()}
 
 
 def _batches(
