@@ -163,6 +163,10 @@ def _as_before(seen: Sequence, taken: Sequence, to_go: Sequence, x: float) -> bo
     return len(taken) == 1 or taken[-2] == 1
 
 
+def _as_first(seen: Sequence, taken: Sequence, to_go: Sequence, x: float) -> bool:
+    return bool(x) if len(taken) == 1 else taken[-2] == 1
+
+
 def _blank(seen: Sequence, taken: Sequence, to_go: Sequence, x: float) -> bool:
     return taken[-1] == 0
 
@@ -216,6 +220,8 @@ def _one_episode(p: float, target: float) -> list[tuple]:
         [_way(p, 0, choice)],
         Player(_first_asked_for, (target,)),
     )
+    two = [_way(p, p, choice)], Player(_asked_for, (target - 2 * p,))
+    much = [_way(2 * target, choice)], Player(_asked_for, (-target,))
     return [
         ("one step", "drops the reward of the end", [_way(p)], never, 1, 9, [p]),
         ("two steps that pay", "counts the last step", [_way(p, p)], never, 1, 9, [2 * p]),
@@ -223,6 +229,8 @@ def _one_episode(p: float, target: float) -> list[tuple]:
         ("a prize, a step, a choice", "never lowers the target", later, lower, 1, 9, [2 * p]),
         ("a prize, a choice at once", "lowers it a step late", now, lower, 1, 9, [2 * p]),
         ("what is left, exactly", "lowers it by something else", now, exact, 1, 9, [2 * p]),
+        ("two prizes, a choice", "subtracts what was subtracted", *two, 1, 9, [3 * p]),
+        ("more than was asked", "never goes below nothing", *much, 1, 9, [2 * target + p]),
         ("what was asked at first", "changes what was asked", now, before, 1, 9, [2 * p]),
         ("the same action again", "forgets what it did", [_way(0, 0, choice)], again, 1, 9, [p]),
         ("an action not chosen yet", "shows an old action", twice, blank, 1, 9, [2 * p]),
@@ -260,6 +268,8 @@ def _side_by_side(p: float, target: float) -> list[tuple]:
     long, longer = [_way(p), _way(0, 0, 0, 2 * p)], [_way(0), _way(0, 0, 0, choice)]
     never, least, all_four = Player(_never), Player(_at_least, (3,)), Player(_at_least, (4,))
     each = Player(_asked_for, (target - p, target - 2 * p))
+    own_state = [_way(0), _way(0, 0, choice)], Player(_in_state, (9, 2))
+    own_action = [_way(0, choice), _way(0, choice)], Player(_as_first, (0, 1))
     return [
         ("two games", "adds up the games", pair, never, 2, 9, [p, 2 * p]),
         ("a prize in each", "one target for all", prizes, each, 2, 9, [2 * p, 3 * p]),
@@ -267,6 +277,8 @@ def _side_by_side(p: float, target: float) -> list[tuple]:
         ("two episodes of two games", "mixes the games", pair, never, 4, 9, four),
         ("a short and a long game", "takes the first to end", long, never, 4, 9, four),
         ("four steps beside short games", "clears all", longer, all_four, 2, 9, [0, p]),
+        ("a state of its own", "one state for all", *own_state, 2, 9, [0, p]),
+        ("an action of its own", "one action for all", *own_action, 2, 9, [0, p]),
         ("three episodes of two games", "", pair, never, 3, 9, four),
     ]
 
@@ -314,6 +326,15 @@ play_games = Exercise(
     lowers it by something else: `target - earned[i]` becomes `target + earned[i]`. A prize is won,
         and the policy checks the number: it has to be `target` less the reward. Yours moves by
         another amount, or the other way. Nothing is scaled or discounted here.
+
+    subtracts what was subtracted: `to_go.append(target - earned[i])` becomes
+        `to_go.append(to_go[-1] - earned[i])`. Two prizes, then a choice by the return that is left.
+        Yours is lower than the target less both prizes: the first was taken off twice. Either
+        subtract the last reward from the last return, or all that was earned from the target.
+
+    never goes below nothing: `to_go.append(target - earned[i])` becomes
+        `to_go.append(max(0.0, target - earned[i]))`. The first step pays twice what was asked for.
+        What is left is below zero then, and the policy is told so.
 
     changes what was asked: `to_go.append(target - earned[i])` becomes
         `to_go[:] = [target - earned[i]] * len(seen)`. A prize is won, and the policy looks at the
@@ -390,6 +411,14 @@ play_games = Exercise(
         `histories[:] = [([x], [0], [target]) for x in obs]`. Two environments, one with episodes of
         a single step. Each time one of these ends, the policy forgets what happened in the *other*
         environment. Begin anew only where `valid` is False.
+
+    one state for all: `seen.append(obs[i])` becomes `seen.append(obs[0])`. Two environments, and
+        the second player waits for its third state. Each row of the history grows by its own
+        environment's observation, `obs[i]`.
+
+    one action for all: `taken[-1] = actions[i]` becomes `taken[-1] = actions[0]`. Two
+        environments whose players go on as they began, one with 0, the other with 1. Write down
+        in each row what that row's environment was given.
     """,
     hints=(
         "Keep for each environment three lists, of observations, actions and returns to go. They "
