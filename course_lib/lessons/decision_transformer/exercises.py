@@ -32,6 +32,8 @@ def _to_go_cases(rng: np.random.Generator) -> list[Case]:
         table("an episode of one step between two others", [0, 1], [4], [2, 2]),
         table("rewards below zero, and a late prize", [-1, -1, 10], [-1, 0, -1]),
         table("four random episodes", *(list(episode) for episode in drawn)),
+        # The record has a hundred thousand rows: too many for a function that calls itself.
+        table("a record of 3,000 rows", *([[1, 0.5]] * 1_500)),
     ]
 
 
@@ -68,9 +70,10 @@ returns_to_go = Exercise(
     discounts: `else rest)` becomes `else 0.99 * rest)`. You discounted. What a decision transformer
         is asked for is a score, and a score is a plain sum.
 
-    cuts a row too early: `ended[t]` becomes `ended[min(t + 1, len(ended) - 1)]`. Your sums stop one
-        row before the end. `ended[t]` is True on the *last* row of an episode, whose reward its
-        earlier rows still have to come.
+    cuts a row too early: `ended[t]` becomes `ended[min(t + 1, len(ended) - 1)]`. You cut one row
+        too late on your way back. On a row where `ended` is True, what comes after must be dropped
+        *before* its own reward is added. Yours has the next episode in it, and the row before it
+        misses its reward.
 
     takes an end for a beginning: `ended[t]` becomes `ended[t - 1]`. Your episodes begin where
         `ended` is True. It marks the *last* row of an episode; the next one begins after it.
