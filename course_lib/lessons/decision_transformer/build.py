@@ -269,6 +269,7 @@ def _side_by_side(p: float, target: float) -> list[tuple]:
     never, least, all_four = Player(_never), Player(_at_least, (3,)), Player(_at_least, (4,))
     each = Player(_asked_for, (target - p, target - 2 * p))
     own_state = [_way(0), _way(0, 0, choice)], Player(_in_state, (9, 2))
+    own_clock, pays_more = [_way(0, 0, clock=1), _way(0, p)], (_way(p), _way(2 * p))
     own_action = [_way(0, choice), _way(0, choice)], Player(_as_first, (0, 1))
     return [
         ("two games", "adds up the games", pair, never, 2, 9, [p, 2 * p]),
@@ -279,6 +280,11 @@ def _side_by_side(p: float, target: float) -> list[tuple]:
         ("four steps beside short games", "clears all", longer, all_four, 2, 9, [0, p]),
         ("a state of its own", "one state for all", *own_state, 2, 9, [0, p]),
         ("an action of its own", "one action for all", *own_action, 2, 9, [0, p]),
+        ("a clock of its own", "one clock for all", own_clock, never, 2, 9, [0, p]),
+        (
+            *("the first ones count", "keeps the last episodes"),
+            *([pays_more, _way(0, 0, 0, 0)], never, 2, 9, [p, 0]),
+        ),
         ("three episodes of two games", "", pair, never, 3, 9, four),
     ]
 
@@ -419,6 +425,15 @@ play_games = Exercise(
     one action for all: `taken[-1] = actions[i]` becomes `taken[-1] = actions[0]`. Two
         environments whose players go on as they began, one with 0, the other with 1. Write down
         in each row what that row's environment was given.
+
+    one clock for all: `(terminated[i] or truncated[i])` becomes `(terminated[i] or truncated[0])`.
+        Two environments, and a clock stops the first one early. Whether an episode is over its own
+        flags say, `terminated[i]` and `truncated[i]`.
+
+    keeps the last episodes: `len(returns[i]) < share` becomes
+        `(len(returns[i]) < share or returns[i].pop(0) is not None)`. One environment has played
+        several episodes while the other plays its only one. Of each the first ones count: what
+        comes after its share is left out.
     """,
     hints=(
         "Keep for each environment three lists, of observations, actions and returns to go. They "
