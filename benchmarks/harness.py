@@ -19,7 +19,7 @@ SHARE = (0.0, 1.0)  # between which a share lies
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 VERSIONED = (
-    *("numpy", "torch", "gymnasium", "mujoco", "minatar"),
+    *("numpy", "torch", "gymnasium", "mujoco", "minatar", "minigrid"),
     *("stable-baselines3", "transformers", "peft", "trl"),
 )
 

@@ -274,6 +274,29 @@ ROWS = [
         cells=("offline_data.describe()", 'label="decision transformer"'),
         short={"steps=1_000": "steps=20"},
     ),
+    Row(
+        "14_language_agents",
+        "tell_the_agent(agent)",
+        """
+        see Room 1:
+        click New room
+        see Room 2:
+        click Do it
+        see A look-up would have heard
+        """,
+        "language_agents.film",
+        "def film(features, scale, shift):\n    if features.dim() == 3:\n"
+        "        scale, shift = scale[:, None], shift[:, None]\n    return ",
+        "features * scale + shift",
+        "You multiply by the scale itself.",
+        "(1 + scale) * features + shift",
+        cells=("ppo.train(agent",),
+        short={
+            "ppo.train(agent, envs, instructions.PPO, seed=0)": "islice(ppo.train(agent, envs, "
+            "instructions.PPO, seed=0), 1)"
+        },
+        videos=4,
+    ),
 ]
 
 

@@ -1,0 +1,58 @@
+"""Language as a shaping reward: a wrong deed is paid by how much it sounds like the command.
+
+The agent that reads with MiniLM, trained once with the task's own reward and once with
+`instruction_runs.Shaped`, which pays half the cosine between the sentence and a sentence that says
+what was done. The runs without shaping are those of `instruction_agents`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.harness import SHARE, Goal, by, fresh_seeds, mean_over_seeds, reported
+from benchmarks.language_agents.instruction_agents import EPISODES, KIND, verdict
+from benchmarks.language_agents.instruction_runs import trained
+from course_lib.lessons.language_agents import trials
+from course_lib.worlds import sentences
+
+ROWS = ("seen", "held-out pair", "both synonyms")
+EARLY = 0.5  # share of the frames at which the curves are compared
+NAMES = {False: "the task's reward", True: "shaped"}
+
+
+def one_agent(shaped: bool, seed: int, quick: bool) -> dict:
+    agent, found = trained(KIND, seed, sentences.training(), quick, shaped=shaped)
+    rows = sentences.rows(seed)
+    asked = {name: rows[name] for name in ROWS}
+    run = {"reward": NAMES[shaped], "seed": seed, **found}
+    run["success"] = trials.table(agent, asked, EPISODES, 10_000 + seed)
+    print({k: v for k, v in run.items() if k != "curve"}, flush=True)
+    return run
+
+
+def measure(quick: bool) -> dict:
+    seeds = fresh_seeds(1 if quick else 10)
+    return {"seeds": seeds, "runs": [one_agent(r, s, quick) for s in seeds for r in NAMES]}
+
+
+def judge(result: dict) -> list[Goal]:
+    runs, goals, seeds = by(result["runs"], "reward"), [], len(result["seeds"])
+    title = f"Sentences, {KIND}, {seeds} seeds, "
+    plain, shaped = (runs[name] for name in NAMES.values())
+    half = [_halfway(found) for found in (plain, shaped)]
+    for name, values in zip(NAMES.values(), half, strict=True):
+        words = mean_over_seeds(values, within=SHARE)
+        goals.append(reported(f"{title}{name}: training success after half of the frames", words))
+    gap = f"{title}shaped less not, after half of the frames"
+    goals.append(reported(gap, verdict(half[1] - half[0])))
+    for row in ROWS:
+        values = [np.array([r["success"][row] for r in found]) for found in (plain, shaped)]
+        words = " and ".join(mean_over_seeds(v, within=SHARE) for v in values)
+        words += f"; shaped less not {verdict(values[1] - values[0])}"
+        goals.append(reported(f"{title}{row}: success without and with shaping", words))
+    return goals
+
+
+def _halfway(runs: list[dict]) -> np.ndarray:
+    """Share of training episodes that succeeded around the middle of the run, by seed."""
+    return np.array([run["curve"][int(EARLY * len(run["curve"])) - 1][1] for run in runs])
