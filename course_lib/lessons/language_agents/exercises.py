@@ -273,6 +273,7 @@ def _chance_cases(rng: np.random.Generator) -> list[Case]:
     return [
         Case("a key alone: go there, lift it", (doors[:1], key, ()), 1 / 2),
         Case("two keys, two doors", (doors, door, ()), 1 / 8),
+        Case("a key and a box: not each thing alike", ([doors[0], boxes[0]], box, ()), 1 / 5),
         Case("red", (doors, door, ("colour",)), 1 / 4),
         Case("door", (doors, door, ("kind",)), 1 / 4),
         Case("open: no key can be", (doors, door, ("verb",)), 1 / 2),
@@ -316,6 +317,10 @@ chance = Exercise(
     part by part: `1 / len(agree)` becomes `1 / np.prod([len({getattr(g, part) for g in possible})
         for part in Goal._fields if part not in heard])`. You guess verb, colour and kind one by one
         and multiply. Then a key might be opened: count whole goals.
+
+    picks a thing first: `1 / len(agree)` becomes `1 / len({g.thing for g in agree}) /
+        len({g.verb for g in agree if g.thing == goal.thing})`. You guess a thing, then one of its
+        verbs. Asked is each *goal* alike, and a box has three of them where a key has two.
 
     how many: `1 / len(agree)` becomes `len(agree)`. You return how many goals are left. The chance
         of hitting the right one is 1 over that.

@@ -174,6 +174,29 @@ def paired(
     return np.stack([_once(agent, commands, plans, seed) for commands in zip(*drawn, strict=True)])
 
 
+def outcomes(
+    agent: InstructionAgent, commands: Sequence[Command], num_rooms: int = 400, seed: int = 0
+) -> np.ndarray:
+    """What becomes of one episode in each of ``num_rooms`` rooms, (E,).
+
+    0 right, 1 a wrong deed, 2 the right verb done to the other thing that the sentence names, 3
+    nothing until the clock ran out. Afterwards the agent hears again what it had heard before.
+    """
+    before = agent.sentences
+    agent.hear([command.sentence for command in commands])
+    envs, policy = Commands(commands, num_rooms, seed), player(agent, seed)
+    obs, found = envs.reset(), np.full(num_rooms, -1)
+    while (found < 0).any():
+        told = [commands[number] for number in envs.numbers]
+        obs, rewards, terminated, truncated, _ = envs.step(policy(obs))
+        for i in np.flatnonzero((found < 0) & (terminated | truncated)):
+            did = sentences.GOALS[envs.did[i]] if envs.did[i] != rooms.NOTHING else None
+            other = did is not None and did == Goal(told[i].goal.verb, *(told[i].other or ("", "")))
+            found[i] = 3 if truncated[i] else 0 if rewards[i] > 0 else 2 if other else 1
+    agent.hear(before)
+    return found
+
+
 def _once(
     agent: InstructionAgent, commands: Sequence[Command], plans: Sequence[rooms.Plan], seed: int
 ) -> np.ndarray:
