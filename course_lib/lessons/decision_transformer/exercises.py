@@ -150,6 +150,10 @@ interleave = Exercise(
         order is R, a, s. The model that reads at the state has then seen the action that it is
         asked for, and copies it.
 
+    actions first: `[returns, states, actions]` becomes `[actions, returns, states]`. Your order is
+        a, R, s. The state token has then seen the action of its own step, which it is to name: the
+        action comes last.
+
     backwards: `[returns, states, actions]` becomes `[actions, states, returns]`. Your order is
         a, s, R. The model reads at the state: the action of the same step must come after it, the
         return before it.
@@ -348,6 +352,13 @@ conservative_loss = Exercise(
     leaves the errors out: `loss + alpha * gap` becomes `alpha * gap`. The errors against the
         targets are missing. This is cloning: nothing is learned about rewards. Add the gap to what
         `dqn_loss` returns.
+
+    reports the old loss: `"loss": loss.detach(), "gap"` becomes `"gap"`. The loss is right, but the
+        metrics still report the errors' loss under "loss". A curve of it would not show the gap.
+
+    every row with every action: `q.gather(1, actions[:, None]).squeeze(1)` becomes
+        `q[:, actions]`. `q[:, actions]` takes *all* recorded actions in *every* row, (B, B). Of row
+        b you want the value of its own action: `q.gather(1, actions[:, None])`.
 
     the brake as a constant: `alpha * gap` becomes `alpha * gap.detach()`. The values are right, but
         no gradient passes the gap: it would be reported, and would brake nothing.
