@@ -276,7 +276,7 @@ ROWS = [
     ),
     Row(
         "14_language_agents",
-        "tell_the_agent(agent)",
+        "tell_the_agent(agent, ",
         """
         see Room 1:
         click New room
