@@ -17,6 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+
 from course_lib.classroom import stub
 from course_lib.classroom.exercise import find
 from course_lib.classroom.grade.program import global_names, outside_functions
@@ -202,11 +204,12 @@ def solution(reference: Callable, name: str) -> tuple[list[str], str]:
     source = re.sub(rf"^def {function.__name__}\b", f"def {name}", source, flags=re.MULTILINE)
     known = function.__globals__
     used = sorted(global_names(source) & known.keys() - {name, *dir(builtins)})
-    return [_binding(each, known[each]) for each in used], source
+    home = function.__module__
+    return [_binding(each, known[each], home) for each in used], source
 
 
-def _binding(name: str, value: Any) -> str:
-    """A line that binds ``name`` to a module, a function or class, or a constant."""
+def _binding(name: str, value: Any, home: str) -> str:
+    """A line that binds ``name`` to a module, a function or class, or a constant of ``home``."""
     if isinstance(value, ModuleType):
         package, _, last = value.__name__.rpartition(".")
         if package and last == name:
@@ -220,4 +223,6 @@ def _binding(name: str, value: Any) -> str:
         return f"from {origin} import {own}" + (f" as {name}" if own != name else "")
     if origin == "typing":
         return f"from typing import {name}"
+    if isinstance(value, np.ndarray):  # it does not print as Python
+        return f"from {home} import {name}"
     return f"{name} = {value!r}"

@@ -25,6 +25,7 @@ from course_lib.classroom.grade import notebook as reader
 from course_lib.classroom.grade.worker import load
 from course_lib.commands import assign
 from course_lib.commands.bootstrap import SetupError
+from course_lib.worlds import grid
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -106,6 +107,12 @@ def test_a_solution_imports_what_it_uses():
     found = {}
     exec("\n".join(lines), found)
     assert (found["tensor"], found["torch"], found["Tensor"]) == (tensor, torch, Tensor)
+
+
+def test_a_solution_imports_an_array_from_where_it_stands():
+    lines, _ = solution(grid.pick_up_or_drop, "pick_up_or_drop")
+    assert "from course_lib.worlds.grid import PORTABLE" in lines
+    assert f"PICKUP = {grid.PICKUP}" in lines
 
 
 def test_the_first_lesson_runs_in_a_copy_elsewhere(tmp_path, capsys):
